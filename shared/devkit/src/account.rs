@@ -33,32 +33,46 @@ impl Account {
             ["postgres", "nobody"]
                 .iter()
                 .find_map(|name| find_user(&users, name))
-                .unwrap_or(Account { name: "nobody".into(), uid: 65534, gid: 65534 }),
+                .unwrap_or(Account {
+                    name: "nobody".into(),
+                    uid: 65534,
+                    gid: 65534,
+                }),
         )
     }
 
     /// Whether this user may pass through `path` and every folder above it, by their mode bits.
     pub fn can_search(&self, path: &Path) -> bool {
-        path.ancestors().filter(|folder| !folder.as_os_str().is_empty()).all(|folder| {
-            let Ok(meta) = fs::metadata(folder) else { return false };
-            let needed = if meta.uid() == self.uid {
-                0o100
-            } else if meta.gid() == self.gid {
-                0o010
-            } else {
-                0o001
-            };
-            meta.mode() & needed != 0
-        })
+        path.ancestors()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .all(|folder| {
+                let Ok(meta) = fs::metadata(folder) else {
+                    return false;
+                };
+                let needed = if meta.uid() == self.uid {
+                    0o100
+                } else if meta.gid() == self.gid {
+                    0o010
+                } else {
+                    0o001
+                };
+                meta.mode() & needed != 0
+            })
     }
 }
 
 fn find_user(users: &str, name: &str) -> Option<Account> {
-    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = users
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     let uid = fields.next()?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    Some(Account { name: name.into(), uid, gid })
+    Some(Account {
+        name: name.into(),
+        uid,
+        gid,
+    })
 }
 
 /// Makes `command` run as `account`, away from our working folder, which that user may not be able to enter.
@@ -89,10 +103,14 @@ pub fn make_folder(path: &Path) -> Result<()> {
 pub fn home(data: &Path, account: Option<&Account>, say: &dyn Fn(&str)) -> Result<PathBuf> {
     make_folder(data)?;
     let data = data.canonicalize()?;
-    let Some(account) = account else { return Ok(data) };
+    let Some(account) = account else {
+        return Ok(data);
+    };
     let link = data.join("postgres");
     if let Ok(target) = fs::read_link(&link) {
-        let home = target.parent().with_context(|| format!("{} points nowhere", link.display()))?;
+        let home = target
+            .parent()
+            .with_context(|| format!("{} points nowhere", link.display()))?;
         make_folder(home)?;
         return Ok(home.to_owned());
     }
@@ -128,10 +146,15 @@ fn set_aside(cluster: &Path, say: &dyn Fn(&str)) -> Result<()> {
     if !cluster.exists() {
         return Ok(());
     }
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_secs());
     let aside = cluster.with_extension(format!("before-{seconds}"));
     fs::rename(cluster, &aside)?;
-    say(&format!("the database of an earlier data folder was kept as {}", aside.display()));
+    say(&format!(
+        "the database of an earlier data folder was kept as {}",
+        aside.display()
+    ));
     Ok(())
 }
 
@@ -153,7 +176,11 @@ mod tests {
         let folder = crate::Folder::new();
         let closed = folder.path().join("closed/inner");
         fs::create_dir_all(&closed).unwrap();
-        let stranger = Account { name: "stranger".into(), uid: 60001, gid: 60001 };
+        let stranger = Account {
+            name: "stranger".into(),
+            uid: 60001,
+            gid: 60001,
+        };
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(stranger.can_search(&closed));
         let parent = closed.parent().unwrap();

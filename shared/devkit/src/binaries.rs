@@ -21,19 +21,31 @@ pub struct Binaries {
 
 /// Looks in the order: the environment, `pg_config`, the systems' usual places (newest first), `own`.
 /// With `wanted` only that major version will do, and finding only others is an error.
-pub fn find(own: &Path, wanted: Option<u32>, account: Option<&Account>) -> Result<Option<Binaries>> {
-    let chosen = std::env::var(VARIABLE).ok().filter(|value| !value.is_empty());
+pub fn find(
+    own: &Path,
+    wanted: Option<u32>,
+    account: Option<&Account>,
+) -> Result<Option<Binaries>> {
+    let chosen = std::env::var(VARIABLE)
+        .ok()
+        .filter(|value| !value.is_empty());
     let folders = match chosen.as_deref() {
         None => usual_places(own),
         Some("own") => vec![own.to_owned()],
         Some(folder) => {
-            probe(Path::new(folder), account)
-                .with_context(|| format!("{VARIABLE}={folder}: no usable initdb and postgres there"))?;
+            probe(Path::new(folder), account).with_context(|| {
+                format!("{VARIABLE}={folder}: no usable initdb and postgres there")
+            })?;
             vec![PathBuf::from(folder)]
         }
     };
-    let found: Vec<Binaries> = folders.iter().filter_map(|folder| probe(folder, account)).collect();
-    let Some(wanted) = wanted else { return Ok(found.into_iter().next()) };
+    let found: Vec<Binaries> = folders
+        .iter()
+        .filter_map(|folder| probe(folder, account))
+        .collect();
+    let Some(wanted) = wanted else {
+        return Ok(found.into_iter().next());
+    };
     if let Some(fitting) = found.iter().find(|binaries| binaries.major == wanted) {
         return Ok(Some(fitting.clone()));
     }
@@ -53,21 +65,35 @@ fn probe(folder: &Path, account: Option<&Account>) -> Option<Binaries> {
     if !reachable || !folder.join("initdb").is_file() {
         return None;
     }
-    let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
+    let output = Command::new(folder.join("postgres"))
+        .arg("--version")
+        .output()
+        .ok()?;
     let major = major_version(&String::from_utf8_lossy(&output.stdout))?;
-    Some(Binaries { folder: folder.to_owned(), major })
+    Some(Binaries {
+        folder: folder.to_owned(),
+        major,
+    })
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` is 15, and so is `15beta2`.
 fn major_version(text: &str) -> Option<u32> {
-    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    let number = text
+        .split_whitespace()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    number
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn usual_places(own: &Path) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        folders.push(PathBuf::from(
+            String::from_utf8_lossy(&output.stdout).trim(),
+        ));
     }
     // Debian, RHEL, Alpine, Homebrew on both kinds of processor.
     for (parent, prefix) in [
@@ -79,13 +105,17 @@ fn usual_places(own: &Path) -> Vec<PathBuf> {
     ] {
         folders.extend(newest_first(Path::new(parent), prefix));
     }
-    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    folders.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
     folders.push(own.to_owned());
     folders
 }
 
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
     let mut versions: Vec<(u32, PathBuf)> = entries
         .flatten()
         .filter_map(|entry| {
@@ -96,7 +126,10 @@ fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
         .collect();
     versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     // Alpine keeps the programs in the folder itself.
-    versions.into_iter().flat_map(|(_, path)| [path.join("bin"), path]).collect()
+    versions
+        .into_iter()
+        .flat_map(|(_, path)| [path.join("bin"), path])
+        .collect()
 }
 
 #[cfg(test)]
@@ -106,7 +139,10 @@ mod tests {
     #[test]
     fn major_version_is_read_from_what_distributions_print() {
         for (text, major) in [
-            ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(15)),
+            (
+                "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n",
+                Some(15),
+            ),
             ("postgres (PostgreSQL) 19beta2", Some(19)),
             ("17", Some(17)),
             ("", None),
@@ -122,7 +158,14 @@ mod tests {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let found = newest_first(folder.path(), "");
-        let names: Vec<_> = found.iter().step_by(2).map(|path| path.parent().unwrap()).collect();
-        assert_eq!(names, ["18", "15", "9"].map(|name| folder.path().join(name)));
+        let names: Vec<_> = found
+            .iter()
+            .step_by(2)
+            .map(|path| path.parent().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            ["18", "15", "9"].map(|name| folder.path().join(name))
+        );
     }
 }

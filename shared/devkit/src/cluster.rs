@@ -21,7 +21,11 @@ use crate::postgres::Durability;
 /// The name under which everything is owned; only this machine's user and root can reach the socket.
 pub const SUPERUSER: &str = "wfp";
 
-const LOCALE: &str = if cfg!(target_os = "linux") { "C.UTF-8" } else { "C" };
+const LOCALE: &str = if cfg!(target_os = "linux") {
+    "C.UTF-8"
+} else {
+    "C"
+};
 
 /// A log file this large is started anew, keeping one old one.
 const LOG_BYTES: u64 = 16 << 20;
@@ -39,9 +43,15 @@ pub struct Cluster {
 /// The major version that wrote the data, None if there are none yet.
 pub fn data_version(data: &Path) -> Result<Option<u32>> {
     match fs::read_to_string(data.join("PG_VERSION")) {
-        Ok(text) => Ok(Some(text.trim().parse().with_context(|| format!("{}/PG_VERSION", data.display()))?)),
+        Ok(text) => {
+            Ok(Some(text.trim().parse().with_context(|| {
+                format!("{}/PG_VERSION", data.display())
+            })?))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}/PG_VERSION", data.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot read {}/PG_VERSION", data.display()))
+        }
     }
 }
 
@@ -63,14 +73,27 @@ impl Cluster {
         }
         self.make_private(&new)?;
         let mut initdb = self.program("initdb");
-        initdb.arg("-D").arg(&new).args(["-U", SUPERUSER, "-E", "UTF8", "--auth=trust", "--data-checksums"]);
+        initdb.arg("-D").arg(&new).args([
+            "-U",
+            SUPERUSER,
+            "-E",
+            "UTF8",
+            "--auth=trust",
+            "--data-checksums",
+        ]);
         initdb.arg(format!("--locale={LOCALE}"));
         if self.durability == Durability::Test {
             initdb.arg("--no-sync");
         }
-        let output = initdb.stdin(Stdio::null()).output().context("initdb did not start")?;
+        let output = initdb
+            .stdin(Stdio::null())
+            .output()
+            .context("initdb did not start")?;
         if !output.status.success() {
-            bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "initdb failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         fs::rename(&new, &self.data).with_context(|| format!("cannot name {}", self.data.display()))
     }
@@ -80,10 +103,16 @@ impl Cluster {
         let _ = fs::remove_file(self.socket.join(".s.PGSQL.5432"));
         let _ = fs::remove_file(self.socket.join(".s.PGSQL.5432.lock"));
         if let Ok(meta) = fs::symlink_metadata(&self.socket) {
-            let owner = self.account.as_ref().map_or(rustix::process::geteuid().as_raw(), |account| account.uid);
+            let owner = self
+                .account
+                .as_ref()
+                .map_or(rustix::process::geteuid().as_raw(), |account| account.uid);
             // Everybody may write to the temp folder: what lies there by this name may be a trap.
             if !meta.is_dir() || meta.uid() != owner {
-                bail!("{} belongs to somebody else; remove it", self.socket.display());
+                bail!(
+                    "{} belongs to somebody else; remove it",
+                    self.socket.display()
+                );
             }
             fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o700))?;
             return Ok(());
@@ -97,15 +126,18 @@ impl Cluster {
             .create(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         if let Some(account) = &self.account {
-            chown(folder, Some(account.uid), Some(account.gid))
-                .with_context(|| format!("cannot give {} to user {}", folder.display(), account.name))?;
+            chown(folder, Some(account.uid), Some(account.gid)).with_context(|| {
+                format!("cannot give {} to user {}", folder.display(), account.name)
+            })?;
         }
         Ok(())
     }
 
     /// Stops a server that a killed predecessor of ours left behind. Only the holder of the lock may call this.
     pub fn stop_left_over(&self, say: &dyn Fn(&str)) -> Result<()> {
-        let Some(pid) = self.postmaster().map(|(pid, _)| pid) else { return Ok(()) };
+        let Some(pid) = self.postmaster().map(|(pid, _)| pid) else {
+            return Ok(());
+        };
         match command_line(pid) {
             None => return Ok(()),
             Some(line) if !line.contains(&*self.data.to_string_lossy()) => {
@@ -114,7 +146,9 @@ impl Cluster {
             }
             Some(_) => {}
         }
-        say(&format!("stopping a PostgreSQL (process {pid}) that was left over from the last run"));
+        say(&format!(
+            "stopping a PostgreSQL (process {pid}) that was left over from the last run"
+        ));
         for (signal, patience) in [(Signal::INT, 60), (Signal::QUIT, 10), (Signal::KILL, 10)] {
             if let Some(pid) = Pid::from_raw(pid) {
                 let _ = kill_process(pid, signal);
@@ -134,7 +168,12 @@ impl Cluster {
     fn postmaster(&self) -> Option<(i32, bool)> {
         let text = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
-        Some((pid, text.lines().nth(7).is_some_and(|word| word.trim() == "ready")))
+        Some((
+            pid,
+            text.lines()
+                .nth(7)
+                .is_some_and(|word| word.trim() == "ready"),
+        ))
     }
 
     pub fn is_ready(&self, pid: Pid) -> bool {
@@ -172,15 +211,25 @@ impl Cluster {
 /// What a living process runs; None if there is none (a dead one that nobody has reaped has no command line).
 fn command_line(pid: i32) -> Option<String> {
     if Path::new("/proc/self/cmdline").exists() {
-        let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|bytes| !bytes.is_empty())?;
+        let bytes = fs::read(format!("/proc/{pid}/cmdline"))
+            .ok()
+            .filter(|bytes| !bytes.is_empty())?;
         return Some(String::from_utf8_lossy(&bytes).into_owned());
     }
-    let output = Command::new("ps").args(["-o", "command=", "-p", &pid.to_string()]).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = Command::new("ps")
+        .args(["-o", "command=", "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Short, and the same for the same data.
 pub fn socket_folder(data: &Path) -> PathBuf {
-    let name = Uuid::new_v5(&Uuid::NAMESPACE_URL, data.as_os_str().as_encoded_bytes()).simple().to_string();
+    let name = Uuid::new_v5(&Uuid::NAMESPACE_URL, data.as_os_str().as_encoded_bytes())
+        .simple()
+        .to_string();
     Path::new("/tmp").join(format!("wfp-{}", &name[..16]))
 }

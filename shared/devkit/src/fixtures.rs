@@ -13,7 +13,10 @@ use crate::account::make_folder;
 pub struct Folder(PathBuf);
 
 impl Folder {
-    #[expect(clippy::new_without_default, reason = "every call makes another folder: nothing about it is a default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "every call makes another folder: nothing about it is a default"
+    )]
     pub fn new() -> Folder {
         let path = std::env::temp_dir().join(format!("wfp-test-{}", Uuid::now_v7().simple()));
         make_folder(&path).expect("the temp folder is writable");

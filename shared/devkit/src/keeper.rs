@@ -79,8 +79,13 @@ impl Keeper {
             .name("postgres-keeper".into())
             .spawn(move || keep(&cluster, &kept))
             .context("cannot start a thread")?;
-        let keeper = Keeper { shared, thread: Some(thread) };
-        keeper.shared.wait(START, |state| state.ready || state.ended);
+        let keeper = Keeper {
+            shared,
+            thread: Some(thread),
+        };
+        keeper
+            .shared
+            .wait(START, |state| state.ready || state.ended);
         if keeper.shared.state().ready {
             return Ok(keeper);
         }
@@ -89,7 +94,10 @@ impl Keeper {
     }
 
     pub fn pid(&self) -> Option<u32> {
-        self.shared.state().pid.map(|pid| pid.as_raw_nonzero().get().unsigned_abs())
+        self.shared
+            .state()
+            .pid
+            .map(|pid| pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     pub fn lost(&self) -> watch::Receiver<Option<String>> {
@@ -98,13 +106,18 @@ impl Keeper {
 
     /// Politely (sessions are ended, a checkpoint is written), then less so.
     pub fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         self.shared.change(|state| state.stopping = true);
         for (signal, patience) in [(Signal::INT, 60), (Signal::QUIT, 10), (Signal::KILL, 10)] {
             if let Some(pid) = self.shared.state().pid {
                 let _ = kill_process(pid, signal);
             }
-            if self.shared.wait(Duration::from_secs(patience), |state| state.ended) {
+            if self
+                .shared
+                .wait(Duration::from_secs(patience), |state| state.ended)
+            {
                 let _ = thread.join();
                 return;
             }
@@ -131,7 +144,10 @@ fn keep(cluster: &Cluster, shared: &Shared) {
             Ok(Run { status, .. }) => {
                 failures += 1;
                 if !shared.state().ready || failures > RESTARTS {
-                    break Some(format!("PostgreSQL ended ({status}):\n{}", cluster.last_words()));
+                    break Some(format!(
+                        "PostgreSQL ended ({status}):\n{}",
+                        cluster.last_words()
+                    ));
                 }
                 false
             }
@@ -167,7 +183,12 @@ fn run_once(cluster: &Cluster, shared: &Shared) -> Result<Run> {
         let _ = kill_process(pid, Signal::INT);
     }
     // Waits without reaping: the number stays ours until nobody can signal it any more.
-    while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).is_err_and(|e| e == rustix::io::Errno::INTR) {}
+    while waitid(
+        WaitId::Pid(pid),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    )
+    .is_err_and(|e| e == rustix::io::Errno::INTR)
+    {}
     shared.change(|state| state.pid = None);
     let status = child.wait().context("cannot wait for PostgreSQL")?;
     Ok(Run { ready, status })
@@ -194,11 +215,17 @@ fn spawn(cluster: &Cluster) -> Result<Child> {
     let log = cluster.open_log()?;
     let mut command = cluster.program("postgres");
     command.arg("-D").arg(&cluster.data);
-    command.arg("-k").arg(&cluster.socket).args(["-p", "5432", "-c", "listen_addresses="]);
+    command
+        .arg("-k")
+        .arg(&cluster.socket)
+        .args(["-p", "5432", "-c", "listen_addresses="]);
     for setting in cluster.durability.settings() {
         command.arg("-c").arg(setting);
     }
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
     // Ctrl-C must reach only us: the services drain before their database goes.
     command.process_group(0);
     die_with_this_thread(&mut command);
@@ -206,9 +233,16 @@ fn spawn(cluster: &Cluster) -> Result<Child> {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the closure makes one system call, which is safe between fork and exec")]
+#[expect(
+    unsafe_code,
+    reason = "the closure makes one system call, which is safe between fork and exec"
+)]
 fn die_with_this_thread(command: &mut std::process::Command) {
-    let ask = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::INT))?);
+    let ask = || {
+        Ok(rustix::process::set_parent_process_death_signal(Some(
+            Signal::INT,
+        ))?)
+    };
     // SAFETY: no allocation, no lock, one prctl.
     unsafe { command.pre_exec(ask) };
 }

@@ -58,10 +58,10 @@ pub struct Options {
 
 #[derive(Debug)]
 pub struct Postgres {
-    /// Dropped before the lock, so that the server is gone when the lock is free.
     keeper: Keeper,
     cluster: Cluster,
     home: PathBuf,
+    /// Given back after the server has gone.
     _lock: File,
 }
 
@@ -72,13 +72,14 @@ impl Postgres {
         let home = account::home(&options.folder, account.as_ref(), say)?;
         let lock = lock(&home)?;
         let data = home.join("postgres");
-        let own = home.join("postgresql").join("bin");
+        let own = fetch::own_programs(&home);
         let wanted = cluster::data_version(&data)?;
         let binaries = match binaries::find(&own, wanted, account.as_ref())? {
             Some(binaries) => binaries,
             None => {
-                fetch::fetch(&own, options.fetch, say)?;
-                binaries::find(&own, wanted, account.as_ref())?.context("what was fetched does not run here")?
+                fetch::fetch(&home, options.fetch, say)?;
+                binaries::find(&own, wanted, account.as_ref())?
+                    .context("what was fetched does not run here")?
             }
         };
         let cluster = Cluster {
@@ -93,7 +94,12 @@ impl Postgres {
         cluster.make()?;
         cluster.make_socket_folder()?;
         let keeper = Keeper::start(cluster.clone())?;
-        Ok(Postgres { keeper, cluster, home, _lock: lock })
+        Ok(Postgres {
+            keeper,
+            cluster,
+            home,
+            _lock: lock,
+        })
     }
 
     /// For the owner of everything in it.
@@ -102,7 +108,10 @@ impl Postgres {
     }
 
     pub fn url_as(&self, role: &str, database: &str) -> String {
-        format!("postgres://{role}@localhost/{database}?host={}", self.cluster.socket.display())
+        format!(
+            "postgres://{role}@localhost/{database}?host={}",
+            self.cluster.socket.display()
+        )
     }
 
     /// The server's process; None in the moment between its death and its next start.
@@ -128,8 +137,12 @@ impl Postgres {
         self.keeper.lost()
     }
 
-    /// Blocks until the server has written everything and gone.
-    pub fn stop(mut self) {
+    /// Blocks until the server has written everything and gone; dropping does the same.
+    pub fn stop(self) {}
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
         self.keeper.stop();
         let _ = std::fs::remove_dir(&self.cluster.socket);
     }
