@@ -8,6 +8,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 
 use anyhow::{Context, Result};
+use chassis::bootstrap::SERVICES;
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
@@ -16,7 +17,6 @@ use crate::account::make_folder;
 use crate::postgres::{Durability, Options, Postgres};
 
 const TEMPLATE: &str = "wfp_template";
-const SERVICES: [&str; 3] = ["catalog", "execution", "reporting"];
 
 /// Dropped, with all its sessions, when the value is.
 #[derive(Debug)]
@@ -123,20 +123,13 @@ impl TestCluster {
     }
 }
 
-/// Makes the template: roles, namespaces, every migration, each run by its own role.
+/// Makes the template: what bootstrap makes, then every migration, each run by its own role.
 async fn prepare(admin: &str, template: &str, services: &[String]) -> Result<()> {
     let mut connection = PgConnection::connect(admin).await?;
     connection
         .execute(AssertSqlSafe(format!("create database {TEMPLATE}")))
         .await?;
-    let mut inside = PgConnection::connect(template).await?;
-    for service in SERVICES {
-        let sql = format!(
-            "create role wfp_{service} login; create schema {service} authorization wfp_{service}"
-        );
-        inside.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
-    }
-    inside.close().await?;
+    chassis::bootstrap::bootstrap(template).await?;
     for (service, url) in SERVICES.iter().zip(services) {
         let mut connection = PgConnection::connect(url).await?;
         migrator(service)

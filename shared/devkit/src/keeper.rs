@@ -135,27 +135,22 @@ impl Drop for Keeper {
 fn keep(cluster: &Cluster, shared: &Shared) {
     let mut failures = 0;
     let reason = loop {
-        let ended = run_once(cluster, shared);
+        let run = run_once(cluster, shared);
         if shared.state().stopping {
             break None;
         }
-        let ready = match ended {
-            Ok(Run { ready: true, .. }) => true,
-            Ok(Run { status, .. }) => {
-                failures += 1;
-                if !shared.state().ready || failures > RESTARTS {
-                    break Some(format!(
-                        "PostgreSQL ended ({status}):\n{}",
-                        cluster.last_words()
-                    ));
-                }
-                false
-            }
+        let Run { ready, status } = match run {
+            Ok(run) => run,
             Err(error) => break Some(format!("PostgreSQL cannot be started: {error:#}")),
         };
-        if ready {
-            failures = 0;
+        failures = if ready { 0 } else { failures + 1 };
+        // What fails at the first start will not heal; after a crash the dead server's sessions may
+        // be in the way for a moment.
+        if failures > RESTARTS || !shared.state().ready {
+            let words = cluster.last_words();
+            break Some(format!("PostgreSQL ended ({status}):\n{words}"));
         }
+        tracing::warn!(%status, failures, "PostgreSQL ended; starting it again");
         let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures)).min(LONGEST_PAUSE);
         if shared.wait(pause, |state| state.stopping) {
             break None;
