@@ -23,22 +23,28 @@ pub struct Account {
 }
 
 impl Account {
-    /// None when we are not root: then the server runs as we do.
-    pub fn for_server() -> Option<Account> {
+    /// None when we are not root: then the server runs as we do. A cluster that exists keeps its owner, who
+    /// is the only one that PostgreSQL accepts.
+    pub fn for_server(cluster: &Path) -> Option<Account> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
+        if let Some(meta) = fs::metadata(cluster).ok().filter(|meta| meta.uid() != 0) {
+            let (uid, gid) = (meta.uid(), meta.gid());
+            return Some(Account {
+                name: uid.to_string(),
+                uid,
+                gid,
+            });
+        }
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        Some(
-            ["postgres", "nobody"]
-                .iter()
-                .find_map(|name| find_user(&users, name))
-                .unwrap_or(Account {
-                    name: "nobody".into(),
-                    uid: 65534,
-                    gid: 65534,
-                }),
-        )
+        let known = ["postgres", "nobody"];
+        let found = known.iter().find_map(|name| find_user(&users, name));
+        found.or(Some(Account {
+            name: "nobody".into(),
+            uid: 65534,
+            gid: 65534,
+        }))
     }
 
     /// Whether this user may pass through `path` and every folder above it, by their mode bits.

@@ -68,7 +68,7 @@ pub struct Postgres {
 impl Postgres {
     /// Blocks for 2 s the first time, then for 0.1 s; `say` gets a sentence about whatever is out of the ordinary.
     pub fn start(options: &Options, say: &dyn Fn(&str)) -> Result<Postgres> {
-        let account = Account::for_server();
+        let account = Account::for_server(&options.folder.join("postgres"));
         let home = account::home(&options.folder, account.as_ref(), say)?;
         let lock = lock(&home)?;
         let data = home.join("postgres");

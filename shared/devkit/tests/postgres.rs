@@ -1,5 +1,8 @@
 //! The launcher against what happens to servers and to those who start them.
-#![expect(clippy::unwrap_used, reason = "a test that unwraps fails with the place")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails with the place"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -194,4 +197,23 @@ async fn fetched_programs_serve() {
         .fetch_one(&mut connect(&postgres).await)
         .await;
     assert!(version.unwrap().starts_with("18."));
+}
+
+#[tokio::test]
+async fn root_serves_a_cluster_in_its_owners_name() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let first = start(folder.path()).await.unwrap();
+    write(&first).await;
+    let cluster = first.home().join("postgres");
+    first.stop();
+    let given = Command::new("chown")
+        .args(["-R", "65534:65534"])
+        .arg(cluster)
+        .status()
+        .unwrap();
+    assert!(given.success());
+    assert_eq!(read(&start(folder.path()).await.unwrap()).await, 42);
 }
