@@ -1,0 +1,58 @@
+//! Reports.
+
+use platform::client::Session;
+use proto::reporting::v1::*;
+use tonic::Code;
+
+use super::{Answers, UNKNOWN};
+use crate::story::{Outcome, Story};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports() -> Outcome {
+    let story = Story::begin().await?;
+    let Session { mut reports, .. } = story.admin.clone();
+    let mut answers = Answers::default();
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let day = 86_400;
+    for (period_start, period_end, field) in [
+        (at(1), None, "period_start"),
+        (None, at(day + 1), "period_end"),
+        (at(2 * day), at(day), "period_end"),
+        (at(i64::MAX), None, "period_start"),
+    ] {
+        let request = SummarizeReportsRequest {
+            period_start,
+            period_end,
+            ..Default::default()
+        };
+        answers.invalid(reports.summarize_reports(request).await, field);
+    }
+    let request = SummarizeReportsRequest {
+        workflow_id: "w".into(),
+        ..Default::default()
+    };
+    answers.invalid(reports.summarize_reports(request).await, "workflow_id");
+    for filter in [
+        "report_type = \"yearly\"",
+        "workflow_id = \"w\"",
+        "metrics = \"a\"",
+    ] {
+        let request = ListReportsRequest {
+            filter: filter.into(),
+            ..Default::default()
+        };
+        answers.invalid(reports.list_reports(request).await, "filter");
+    }
+    answers.invalid(
+        reports
+            .get_report(GetReportRequest { id: "r".into() })
+            .await,
+        "id",
+    );
+    let unknown = reports
+        .get_report(GetReportRequest { id: UNKNOWN.into() })
+        .await;
+    answers.expect(unknown, Code::NotFound, "REPORT_NOT_FOUND");
+    answers.end();
+    story.end().await
+}

@@ -1,0 +1,10 @@
+//! Stories across the services, over the wire, and the rules that no single crate can hold. A story
+//! knows what a caller knows; only recounts look into the tables.
+
+mod access;
+mod bad_input;
+mod contract;
+mod house;
+mod onboarding;
+mod running;
+mod story;
