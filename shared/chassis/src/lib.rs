@@ -1,1 +1,21 @@
+//! How a process of the platform lives: it starts, listens, knows who calls, reaches its database and
+//! its peers, reports failures, and stops. Nothing here knows what a workflow is.
 
+pub mod auth;
+pub mod bootstrap;
+pub mod client;
+pub mod config;
+pub mod db;
+mod deadline;
+pub mod error;
+pub mod filter;
+pub mod idempotency;
+pub mod input;
+pub mod mask;
+pub mod page;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use error::{Error, Result, Violation};
+pub use shutdown::Shutdown;

@@ -1,0 +1,142 @@
+//! The gate between the wire and the handlers. A handler runs in a task of its own: a caller that
+//! vanishes, or whose deadline passes, takes nothing away from database work that has begun.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrono::Utc;
+use http::{Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+use super::{Readiness, table};
+use crate::auth::{Access, AccessTable, Verifier};
+use crate::deadline;
+use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
+
+#[derive(Clone)]
+pub(super) struct EdgeLayer(Arc<Rules>);
+
+struct Rules {
+    access: HashMap<&'static str, Access>,
+    verifier: Verifier,
+    readiness: Readiness,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl EdgeLayer {
+    pub(super) fn new(
+        access: AccessTable,
+        verifier: Verifier,
+        readiness: Readiness,
+        shutdown: &Shutdown,
+        in_flight: usize,
+    ) -> Self {
+        Self(Arc::new(Rules {
+            access: access.iter().copied().collect(),
+            verifier,
+            readiness,
+            room: Arc::new(Semaphore::new(in_flight)),
+            tasks: shutdown.tasks.clone(),
+        }))
+    }
+}
+
+impl Layer<Routes> for EdgeLayer {
+    type Service = Edge;
+
+    fn layer(&self, routes: Routes) -> Edge {
+        Edge {
+            rules: Arc::clone(&self.0),
+            routes,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Edge {
+    rules: Arc<Rules>,
+    routes: Routes,
+}
+
+impl Service<Request<Body>> for Edge {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routes are always ready; what there is no room for is refused, not queued.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let rules = Arc::clone(&self.rules);
+        let mut routes = self.routes.clone();
+        Box::pin(async move {
+            if table::is_public(request.uri().path()) {
+                return routes.call(request).await;
+            }
+            let limit = deadline::of(request.headers());
+            let answer = deadline::within(limit, rules.answer(routes, request)).await;
+            Ok(answer.unwrap_or_else(Error::into_http))
+        })
+    }
+}
+
+impl Rules {
+    async fn answer(&self, routes: Routes, mut request: Request<Body>) -> Result<Response<Body>> {
+        let path = request.uri().path();
+        let access = *self
+            .access
+            .get(path)
+            .ok_or_else(|| Error::unimplemented(path))?;
+        if !self.readiness.is_ready() {
+            return Err(Error::unavailable(
+                "NOT_READY",
+                "the service is not ready yet",
+            ));
+        }
+        let place = Arc::clone(&self.room)
+            .try_acquire_owned()
+            .map_err(|_| overload())?;
+        if access != Access::Open {
+            let caller = self.verifier.caller(request.headers(), Utc::now()).await?;
+            access.check(&caller)?;
+            request.extensions_mut().insert(caller);
+        }
+        self.detach(routes, request, place).await
+    }
+
+    /// The place is kept until the work is done, whether or not anybody still waits for it.
+    async fn detach(
+        &self,
+        mut routes: Routes,
+        request: Request<Body>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>> {
+        let work = async move {
+            let _place = place;
+            let Ok(response) = routes.call(request).await;
+            response
+        };
+        let handler = self.tasks.spawn(work.in_current_span());
+        handler
+            .await
+            .map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))
+    }
+}
+
+fn overload() -> Error {
+    let message = "the service has more calls than it can work on";
+    Error::exhausted("OVERLOADED", message, Duration::from_secs(1))
+}

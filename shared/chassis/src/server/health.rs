@@ -1,0 +1,69 @@
+//! What a service says of itself under `grpc.health.v1`: NOT_SERVING until it is ready, and again as
+//! the first thing of its end.
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+/// Whether a service can do its work: set by the service, told to callers and balancers.
+#[derive(Debug, Clone)]
+pub struct Readiness(watch::Sender<bool>);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Readiness {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn set(&self, ready: bool) {
+        self.0.send_replace(ready);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// Reports until `soft`; when this returns, everybody has been told NOT_SERVING.
+pub(super) async fn report(
+    mut reporter: HealthReporter,
+    mut names: Vec<&'static str>,
+    readiness: Readiness,
+    soft: CancellationToken,
+) {
+    // The empty name is the server as a whole.
+    names.push("");
+    let mut ready = readiness.0.subscribe();
+    let stop = soft.cancelled();
+    tokio::pin!(stop);
+    loop {
+        let serving = *ready.borrow_and_update();
+        tell(&reporter, &names, serving).await;
+        tokio::select! {
+            _ = ready.changed() => {}
+            () = &mut stop => break,
+        }
+    }
+    tell(&reporter, &names, false).await;
+    // Ends the watchers' streams, which nothing else ever would.
+    for name in names {
+        reporter.clear_service_status(name).await;
+    }
+}
+
+async fn tell(reporter: &HealthReporter, names: &[&str], serving: bool) {
+    let status = if serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for name in names {
+        reporter.set_service_status(name, status).await;
+    }
+}

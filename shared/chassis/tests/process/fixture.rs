@@ -1,0 +1,220 @@
+//! A small service on the contract of AuthService, whose Login does what its email says.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use chassis::auth::{
+    Access, AccessTable, Caller, ServiceKey, SigningKey, User, UserKeys, Verifier,
+};
+use chassis::client::Peer;
+use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::{Error, Shutdown, auth};
+use chrono::{TimeDelta, Utc};
+use model::status::Role;
+use proto::catalog::v1 as pb;
+use proto::catalog::v1::auth_service_client::AuthServiceClient;
+use proto::catalog::v1::auth_service_server::{AuthService, AuthServiceServer};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+pub const NAME: &str = "workflow.catalog.v1.AuthService";
+pub const TABLE: AccessTable = &[
+    ("/workflow.catalog.v1.AuthService/Login", Access::Open),
+    (
+        "/workflow.catalog.v1.AuthService/GetCurrentUser",
+        Access::User,
+    ),
+    (
+        "/workflow.catalog.v1.AuthService/ListSigningKeys",
+        Access::Service,
+    ),
+];
+
+/// What the handlers and the test share.
+#[derive(Debug)]
+pub struct Stage {
+    /// A permit lets one waiting call go on.
+    pub go: Semaphore,
+    /// A permit for each call that came to its end.
+    pub done: Semaphore,
+    pub pool: Option<PgPool>,
+}
+
+struct Auth(Arc<Stage>);
+
+#[tonic::async_trait]
+impl AuthService for Auth {
+    async fn login(
+        &self,
+        request: Request<pb::LoginRequest>,
+    ) -> Result<Response<pb::LoginResponse>, Status> {
+        match request.get_ref().email.as_str() {
+            "panic" => panic!("canary"),
+            "wait" => self.0.go.acquire().await.expect("open").forget(),
+            "write" => write(self.0.pool.as_ref().expect("a pool")).await?,
+            _ => {}
+        }
+        self.0.done.add_permits(1);
+        Ok(Response::new(pb::LoginResponse::default()))
+    }
+
+    async fn get_current_user(
+        &self,
+        request: Request<pb::GetCurrentUserRequest>,
+    ) -> Result<Response<pb::User>, Status> {
+        let user = auth::user(&request)?;
+        Ok(Response::new(pb::User {
+            id: user.id.to_string(),
+            ..pb::User::default()
+        }))
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<pb::ListSigningKeysRequest>,
+    ) -> Result<Response<pb::ListSigningKeysResponse>, Status> {
+        assert!(matches!(auth::caller(&request)?, Caller::Service(_)));
+        let keys = vec![pb::SigningKey {
+            id: "k1".to_owned(),
+            public_key: signing_key().public().bytes.to_vec(),
+            created_at: None,
+        }];
+        Ok(Response::new(pb::ListSigningKeysResponse { keys }))
+    }
+}
+
+/// Written with bare sqlx, as a handler might: nothing but its own task protects it.
+async fn write(pool: &PgPool) -> Result<(), Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("insert into canary values (1)")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+pub struct Running {
+    pub address: SocketAddr,
+    pub stage: Arc<Stage>,
+    pub readiness: Readiness,
+    pub shutdown: Shutdown,
+    pub serving: JoinHandle<chassis::Result<()>>,
+}
+
+impl Running {
+    pub async fn start(limits: Limits, pool: Option<PgPool>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stage = Arc::new(Stage {
+            go: Semaphore::new(0),
+            done: Semaphore::new(0),
+            pool,
+        });
+        let readiness = Readiness::new();
+        readiness.set(true);
+        let shutdown = Shutdown::new();
+        let server = Server {
+            name: "auth",
+            listener,
+            routes: Routes::new(AuthServiceServer::new(Auth(Arc::clone(&stage)))),
+            access: TABLE,
+            verifier: verifier(),
+            serving: vec![NAME],
+            readiness: readiness.clone(),
+            shutdown: shutdown.clone(),
+            limits,
+        };
+        let serving = tokio::spawn(serve(server));
+        Self {
+            address,
+            stage,
+            readiness,
+            shutdown,
+            serving,
+        }
+    }
+
+    pub async fn with_defaults() -> Self {
+        Self::start(Limits::default(), None).await
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let url = format!("http://{}", self.address);
+        Channel::from_shared(url)
+            .expect("a URL")
+            .connect()
+            .await
+            .expect("listening")
+    }
+
+    pub async fn client(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(self.channel().await)
+    }
+
+    pub fn peer(&self) -> Peer {
+        Peer::connect_lazy(&self.address.to_string(), service_key(), "execution")
+            .expect("an address")
+    }
+
+    /// Waits until as many calls have come to their end.
+    pub async fn finished(&self, calls: u32) {
+        let all = self.stage.done.acquire_many(calls);
+        tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .expect("calls end although nobody waits for them")
+            .expect("open")
+            .forget();
+    }
+}
+
+pub fn login(email: &str) -> pb::LoginRequest {
+    pb::LoginRequest {
+        email: email.to_owned(),
+        password: String::new(),
+    }
+}
+
+pub fn service_key() -> ServiceKey {
+    ServiceKey::from_seed(&[9; 32])
+}
+
+pub fn signing_key() -> SigningKey {
+    SigningKey::from_seed("k1", &[7; 32])
+}
+
+fn verifier() -> Verifier {
+    let keys = vec![signing_key().public().clone()];
+    Verifier::new(
+        service_key().public().clone(),
+        UserKeys::Local(Arc::new(RwLock::new(keys))),
+    )
+}
+
+/// A token of an ordinary user.
+pub fn user_token() -> String {
+    let user = User {
+        id: Uuid::from_u128(1),
+        email: "ada@example.com".to_owned(),
+        name: "Ada".to_owned(),
+        role: Role::User,
+        groups: Vec::new(),
+    };
+    let now = Utc::now();
+    signing_key()
+        .user_token(&user, now, now + TimeDelta::minutes(15))
+        .expect("signed")
+}
+
+pub fn signed<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let value = format!("Bearer {token}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", value);
+    request
+}
