@@ -1,1 +1,110 @@
+//! The execution service: runs published workflows, keeps their logs, and tells reporting what happened.
+//! Invariant: replicas are equal; whatever must survive one is in PostgreSQL before anybody hears of it.
 
+mod access;
+mod committer;
+mod config;
+mod context;
+mod definitions;
+mod engine;
+#[cfg(test)]
+mod fixtures;
+mod history;
+mod leasing;
+mod outbox;
+mod rpc;
+mod simulate;
+mod state;
+mod store;
+mod timers;
+
+use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::client::Peer;
+use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::{Result, Shutdown, db};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::committer::Committer;
+use crate::definitions::Definitions;
+use crate::outbox::OutboxRow;
+use crate::state::Service;
+
+pub use config::Config;
+/// The committer's statements, for a benchmark that measures them without the committer.
+pub use store::write;
+
+const NAME: &str = "execution";
+const ROLE: &str = "wfp_execution";
+
+static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/execution");
+
+/// Serves on the listener until `shutdown`; NOT_SERVING until the tables are up to date.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+    let key = ServiceKey::load_or_create(&config.common.service_key_file())?;
+    let verifying = key.public().clone();
+    let catalog = Peer::connect_lazy(&config.catalog_addr, key.clone(), NAME)?;
+    let reporting = Peer::connect_lazy(&config.reporting_addr, key, NAME)?;
+    let mut database = config.common.database(config.database_url.as_deref(), ROLE)?;
+    database.max_connections = config.connections;
+    let pool = db::open(&database)?;
+
+    let definitions = Definitions::new(pool.clone(), catalog.clone());
+    let (handed, outbox) = mpsc::channel(outbox::HANDED);
+    let (commits, changes) = watch::channel(0);
+    let committer = Committer::start(pool.clone(), definitions.clone(), handed, commits, &shutdown);
+    let service = Service {
+        pool: pool.clone(),
+        committer: committer.clone(),
+        definitions,
+        changes,
+        shutdown: shutdown.clone(),
+    };
+    let readiness = Readiness::new();
+    let loops = Loops {
+        pool,
+        committer,
+        reporting,
+        outbox,
+    };
+    shutdown.spawn_loop("execution", loops.run(readiness.clone(), shutdown.clone()));
+
+    serve(Server {
+        name: NAME,
+        listener,
+        routes: rpc::routes(&service),
+        access: access::ACCESS,
+        verifier: Verifier::new(verifying, UserKeys::remote(catalog)),
+        serving: rpc::SERVING.to_vec(),
+        readiness,
+        shutdown,
+        limits: Limits::default(),
+    })
+    .await
+}
+
+/// What goes on beside the calls.
+struct Loops {
+    pool: PgPool,
+    committer: Committer,
+    reporting: Peer,
+    outbox: mpsc::Receiver<OutboxRow>,
+}
+
+impl Loops {
+    /// Ends with `soft`.
+    async fn run(self, readiness: Readiness, shutdown: Shutdown) {
+        let soft = shutdown.soft.clone();
+        match soft.run_until_cancelled(db::migrate(&self.pool, &MIGRATOR)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return shutdown.fail(format!("migrations: {error}")),
+            None => return,
+        }
+        readiness.set(true);
+        let sender = outbox::run(self.pool.clone(), self.reporting, self.outbox, shutdown.clone());
+        shutdown.spawn_loop("execution.outbox", sender);
+        timers::run(self.pool, self.committer, shutdown).await;
+    }
+}

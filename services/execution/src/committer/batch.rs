@@ -1,0 +1,445 @@
+//! One batch of commands: prepared, applied and written in one transaction, then answered.
+//! Invariant: a command that is refused, or that the database refuses, leaves no trace and does not hurt
+//! the others of its batch.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chassis::idempotency::RequestKey;
+use chassis::{Error, Result};
+use model::status::WorkflowStatus;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::cache::Remembered;
+use super::load::{self, Found, Loaded};
+use super::rows::{Birth, Rows};
+use super::{Action, Command, Done, NewExecution, Pending, Shared, Target};
+use crate::engine::{self, Change, Refusal};
+use crate::store;
+use crate::store::requests::EarlierRequest;
+
+/// How often a transaction that lost against another one is repeated.
+const TRIES: u32 = 10;
+
+/// What became of one command inside a transaction.
+enum Verdict {
+    Done(Done),
+    Refused(Error),
+    /// Somebody else holds the execution.
+    Busy,
+}
+
+/// Writes a batch and answers its callers.
+pub(super) async fn commit(shared: &Arc<Shared>, batch: Vec<Pending>) {
+    let mut batch = prepare(shared, batch).await;
+    // Halves of a batch that the database refuses, until the culprit is alone.
+    let mut todo = Vec::new();
+    while !batch.is_empty() || !todo.is_empty() {
+        if batch.is_empty() {
+            batch = todo.pop().unwrap_or_default();
+            continue;
+        }
+        match repeat(shared, &batch).await {
+            Ok(verdicts) => {
+                for (pending, verdict) in batch.drain(..).zip(verdicts) {
+                    match verdict {
+                        Verdict::Done(done) => pending.answer(Ok(done)),
+                        Verdict::Refused(error) => pending.answer(Err(error)),
+                        Verdict::Busy => pending.put_off(shared),
+                    }
+                }
+            }
+            Err(error) if batch.len() > 1 && !is_outage(&error) => {
+                todo.push(batch.split_off(batch.len() / 2));
+            }
+            Err(error) => {
+                for pending in batch.drain(..) {
+                    pending.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Whether nothing is wrong with the commands: the database or the catalog is away.
+fn is_outage(error: &Error) -> bool {
+    error.code() == tonic::Code::Unavailable
+}
+
+/// Finds out what starts would run; answers those that may not start.
+async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
+    let ids: HashSet<Uuid> = batch
+        .iter()
+        .filter_map(|pending| match &pending.command.target {
+            Target::New(new) if new.simulated.is_none() => Some(new.workflow_id),
+            _ => None,
+        })
+        .collect();
+    if ids.is_empty() {
+        return batch;
+    }
+    let targets = shared.definitions.resolve_starts(ids.iter().copied().collect()).await;
+    let mut graphs = HashMap::new();
+    for id in ids {
+        let graph = match &targets {
+            Err(error) => Err(error.clone()),
+            Ok(targets) => match targets.get(&id) {
+                None => Err(Error::not_found("workflow", id)),
+                Some(target) if target.status != WorkflowStatus::Active => {
+                    let status = target.status;
+                    let message = format!("the workflow is {status}; only ACTIVE ones can start");
+                    Err(Error::precondition("WORKFLOW_NOT_ACTIVE", message))
+                }
+                Some(target) if !target.client_is_active => Err(Error::precondition(
+                    "CLIENT_INACTIVE",
+                    "the workflow's client is not active",
+                )),
+                Some(target) => shared.definitions.graph(id, target.version).await,
+            },
+        };
+        graphs.insert(id, graph);
+    }
+    let mut ready = Vec::with_capacity(batch.len());
+    for mut pending in batch {
+        let graph = match &pending.command.target {
+            Target::New(new) => graphs.get(&new.workflow_id).cloned(),
+            _ => None,
+        };
+        match graph {
+            // A repetition of a start that succeeded finds it, whatever the workflow has become since.
+            Some(Err(error)) if pending.command.request.is_none() || is_outage(&error) => {
+                pending.answer(Err(error));
+            }
+            Some(Err(error)) => {
+                pending.barred = Some(error);
+                ready.push(pending);
+            }
+            Some(Ok(graph)) => {
+                pending.graph = Some(graph);
+                ready.push(pending);
+            }
+            None => ready.push(pending),
+        }
+    }
+    ready
+}
+
+async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
+    let mut tries = 1;
+    loop {
+        match transact(shared, batch).await {
+            Err(error) if error.is_conflict() && tries < TRIES => tries += 1,
+            result => return result,
+        }
+    }
+}
+
+/// One transaction's work in memory.
+struct Unit<'a> {
+    batch: &'a [Pending],
+    found: Found,
+    births: HashMap<Uuid, Birth>,
+    /// By key: earlier calls, and those of this batch that succeeded.
+    requests: HashMap<(String, String, Uuid), EarlierRequest>,
+    /// Keys to keep, with what their calls made.
+    kept: BTreeMap<(String, &'static str, Uuid), (&'a RequestKey, Uuid)>,
+}
+
+async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
+    let mut tx = shared.pool.begin().await?;
+    let (ids, wait_ids) = targets(batch);
+    let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
+    let keys: Vec<&RequestKey> = batch
+        .iter()
+        .filter_map(|pending| pending.command.request.as_ref())
+        .collect();
+    let requests = store::requests::find_requests(&mut tx, &keys).await?;
+    let mut unit = Unit {
+        batch,
+        found,
+        births: HashMap::new(),
+        requests: requests
+            .into_iter()
+            .map(|r| ((r.caller.clone(), r.method.clone(), r.request_id), r))
+            .collect(),
+        kept: BTreeMap::new(),
+    };
+
+    let missing = missing(&mut tx, &unit.found, &ids, &wait_ids).await?;
+    let verdicts: Vec<Verdict> = batch
+        .iter()
+        .map(|pending| unit.judge(pending, &missing))
+        .collect();
+
+    let mut rows = Rows::default();
+    for (id, loaded) in &mut unit.found.executions {
+        if loaded.touched {
+            rows.add(loaded, unit.births.remove(id));
+        }
+    }
+    let kept: Vec<_> = unit.kept.values().copied().collect();
+    if store::requests::keep_requests(&mut tx, &kept).await? < kept.len() as u64 {
+        // The same request has just been committed by somebody else: start over and find it.
+        return Err(Error::conflict("a concurrent repetition came first"));
+    }
+    rows.write(&mut tx).await?;
+    tx.commit().await?;
+    after(shared, unit, rows);
+    Ok(verdicts)
+}
+
+fn targets(batch: &[Pending]) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut ids = Vec::new();
+    let mut wait_ids = Vec::new();
+    for pending in batch {
+        match pending.command.target {
+            Target::New(_) => {}
+            Target::Execution(id) => ids.push(id),
+            Target::Wait(id) => wait_ids.push(id),
+        }
+    }
+    (ids, wait_ids)
+}
+
+/// Why a target was not found.
+enum Missing {
+    Unknown,
+    /// The attempt is over.
+    Over,
+    Busy,
+}
+
+async fn missing(
+    conn: &mut PgConnection,
+    found: &Found,
+    ids: &[Uuid],
+    wait_ids: &[Uuid],
+) -> Result<HashMap<Uuid, Missing>> {
+    let mut all = HashMap::new();
+    let ids: Vec<Uuid> = ids
+        .iter()
+        .copied()
+        .filter(|id| !found.executions.contains_key(id))
+        .collect();
+    if !ids.is_empty() {
+        all.extend(ids.iter().map(|id| (*id, Missing::Unknown)));
+        for id in store::load::existing_executions(conn, &ids).await? {
+            all.insert(id, Missing::Busy);
+        }
+    }
+    let wait_ids: Vec<Uuid> = wait_ids
+        .iter()
+        .copied()
+        .filter(|id| !found.branches.contains_key(id))
+        .collect();
+    if !wait_ids.is_empty() {
+        all.extend(wait_ids.iter().map(|id| (*id, Missing::Unknown)));
+        for (id, over) in store::load::attempts(conn, &wait_ids).await? {
+            all.insert(id, if over { Missing::Over } else { Missing::Busy });
+        }
+    }
+    Ok(all)
+}
+
+impl<'a> Unit<'a> {
+    fn judge(&mut self, pending: &'a Pending, missing: &HashMap<Uuid, Missing>) -> Verdict {
+        let request = pending.command.request.as_ref();
+        if let Some(key) = request {
+            let known = (key.caller.clone(), key.method.to_owned(), key.id);
+            if let Some(earlier) = self.requests.get(&known) {
+                return if earlier.body_hash == key.body_hash {
+                    Verdict::Done(Done { execution_id: earlier.resource_id })
+                } else {
+                    Verdict::Refused(RequestKey::reused())
+                };
+            }
+        }
+        let verdict = self.apply(pending, missing);
+        if let (Some(key), Verdict::Done(done)) = (request, &verdict) {
+            let earlier = EarlierRequest {
+                caller: key.caller.clone(),
+                method: key.method.to_owned(),
+                request_id: key.id,
+                body_hash: key.body_hash.clone(),
+                resource_id: done.execution_id,
+            };
+            let known = (key.caller.clone(), key.method.to_owned(), key.id);
+            self.requests.insert(known, earlier);
+            let ordered = (key.caller.clone(), key.method, key.id);
+            self.kept.insert(ordered, (key, done.execution_id));
+        }
+        verdict
+    }
+
+    fn apply(&mut self, pending: &Pending, missing: &HashMap<Uuid, Missing>) -> Verdict {
+        let Command { target, action, .. } = &pending.command;
+        let (execution_id, seq) = match target {
+            Target::New(new) => return self.start(pending, new),
+            Target::Execution(id) if self.found.executions.contains_key(id) => (*id, 0),
+            Target::Execution(id) => {
+                return match missing.get(id) {
+                    Some(Missing::Busy) => Verdict::Busy,
+                    _ => Verdict::Refused(Error::not_found("execution", id)),
+                };
+            }
+            Target::Wait(id) => match self.found.branches.get(id) {
+                Some(branch) => *branch,
+                None => return absent(*id, action, missing.get(id)),
+            },
+        };
+        let loaded = self
+            .found
+            .executions
+            .get_mut(&execution_id)
+            .expect("branches are found with their execution");
+        let command = match action {
+            Action::Start | Action::Resume => engine::Command::Resume,
+            Action::Cancel { reason } => engine::Command::Cancel {
+                reason: reason.clone(),
+            },
+            Action::Wake => engine::Command::Wake { seq },
+            Action::Answer(answer) => engine::Command::Answer {
+                seq,
+                actor: pending.command.actor.clone(),
+                answer: answer.clone(),
+            },
+        };
+        let now = self.found.now;
+        match engine::advance(
+            &loaded.graph,
+            &mut loaded.execution,
+            command,
+            now,
+            &mut loaded.change,
+        ) {
+            Ok(()) => {
+                loaded.touched = true;
+                Verdict::Done(Done { execution_id })
+            }
+            // What nobody asked for in person may come late.
+            Err(_) if matches!(action, Action::Wake | Action::Resume) => Verdict::Done(Done { execution_id }),
+            Err(refusal) => Verdict::Refused(refused(refusal, action)),
+        }
+    }
+
+    fn start(&mut self, pending: &Pending, new: &NewExecution) -> Verdict {
+        if let Some(error) = &pending.barred {
+            return Verdict::Refused(error.clone());
+        }
+        let graph = pending.graph.clone().expect("starts are prepared");
+        let (execution, change) = match &new.simulated {
+            Some((execution, change)) => (execution.clone(), change.clone()),
+            None => {
+                let input = new.metadata.as_ref().and_then(|m| m.get("inputData"));
+                let input = input.and_then(Value::as_object).cloned();
+                let now = self.found.now;
+                let mut execution =
+                    engine::begin(&graph, pending.id, input.unwrap_or_default(), now);
+                let mut change = Change::default();
+                let command = engine::Command::Start;
+                engine::advance(&graph, &mut execution, command, now, &mut change)
+                    .expect("a new execution is not over");
+                (execution, change)
+            }
+        };
+        let id = execution.id;
+        let birth = Birth {
+            metadata: new.metadata.clone(),
+            started_by: pending.command.actor.id.clone(),
+        };
+        self.births.insert(id, birth);
+        let loaded = Loaded {
+            graph,
+            execution,
+            change,
+            revision: 0,
+            told: 0,
+            simulation: new.simulated.is_some(),
+            before: Vec::new(),
+            touched: true,
+        };
+        self.found.executions.insert(id, loaded);
+        Verdict::Done(Done { execution_id: id })
+    }
+}
+
+fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Verdict {
+    let is_job = matches!(
+        action,
+        Action::Answer(
+            engine::Answer::Complete { .. }
+                | engine::Answer::Fail { .. }
+                | engine::Answer::Throw { .. }
+        )
+    );
+    match missing {
+        Some(Missing::Busy) => Verdict::Busy,
+        _ if matches!(action, Action::Wake) => Verdict::Done(Done { execution_id: Uuid::nil() }),
+        Some(Missing::Over) => Verdict::Refused(refused(Refusal::BranchGone, action)),
+        _ if is_job => Verdict::Refused(Error::not_found("job", id)),
+        _ => Verdict::Refused(Error::not_found("task", id)),
+    }
+}
+
+fn refused(refusal: Refusal, action: &Action) -> Error {
+    let is_decision = matches!(
+        action,
+        Action::Answer(
+            engine::Answer::Claim | engine::Answer::Release | engine::Answer::Decide(_)
+        )
+    );
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::BranchGone if is_decision => {
+            Error::precondition("TASK_FINISHED", "the task is over")
+        }
+        Refusal::BranchGone | Refusal::JobNotHeld => Error::precondition(
+            "JOB_NOT_HELD",
+            "the job is not held by this worker (any more); nothing was changed",
+        ),
+        Refusal::ExecutionFinished(_) => Error::precondition("EXECUTION_FINISHED", message),
+        Refusal::NotATask => Error::precondition("NOT_A_TASK", message),
+        Refusal::NotAJob => Error::precondition("NOT_A_JOB", message),
+        Refusal::WrongAnswer { .. } => Error::precondition("WRONG_ANSWER", message),
+        Refusal::NotYourTask(_) => Error::denied("NOT_YOUR_TASK", message),
+        Refusal::TaskClaimed(_) => Error::precondition("TASK_CLAIMED", message),
+        Refusal::NotClaimed => Error::precondition("TASK_NOT_CLAIMED", message),
+        Refusal::NotDue => Error::internal("only timers can be early"),
+    }
+}
+
+/// What follows a commit: memory is kept, events are handed over, waiters are told.
+fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
+    debug_assert_eq!(unit.batch.is_empty(), false, "a batch has commands");
+    let mut sliced = Vec::new();
+    {
+        let mut cache = shared.cache.lock().expect("no holder of this lock panics");
+        for (id, loaded) in unit.found.executions {
+            if loaded.execution.status.is_final() {
+                continue;
+            }
+            let branches = &loaded.execution.branches;
+            if branches.iter().any(|b| b.hold == engine::Hold::Runnable) {
+                sliced.push(id);
+            }
+            let revision = loaded.revision + i64::from(loaded.touched);
+            let entry = Remembered {
+                revision,
+                memory: loaded.execution.memory,
+                context: loaded.execution.context,
+            };
+            cache.put(id, entry);
+        }
+    }
+    for id in sliced {
+        shared.resume(id);
+    }
+    rows.deliver();
+    for row in rows.outbox.drain(..) {
+        // A full channel: the sender's poll finds the row.
+        let _ = shared.outbox.try_send(row);
+    }
+    shared.changes.send_modify(|commits| *commits += 1);
+}

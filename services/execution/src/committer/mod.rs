@@ -1,0 +1,229 @@
+//! The one way from commands to rows. Owns the queue and its writers.
+//! Invariant: a caller is answered after the transaction that holds its effect has committed.
+
+mod batch;
+mod cache;
+mod load;
+mod rows;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chassis::idempotency::RequestKey;
+use chassis::{Error, Result, Shutdown};
+use model::graph::Graph;
+use serde_json::{Map, Value};
+use sqlx::PgPool;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::definitions::Definitions;
+use crate::engine::{Actor, Answer, Change, Execution};
+use crate::outbox::OutboxRow;
+
+/// Commands that may wait; more are refused, so that callers feel the load instead of memory.
+const QUEUE: usize = 8192;
+/// Commands of one transaction.
+const BATCH: usize = 512;
+/// Writers: while one commits, the other prepares. More only compete for the database's processors.
+const WRITERS: usize = 2;
+/// How often a command is put off because somebody else holds its execution, and for how long.
+const BUSY_TRIES: u32 = 1000;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub struct Command {
+    pub target: Target,
+    pub action: Action,
+    /// Makes a repetition find what the first call did.
+    pub request: Option<RequestKey>,
+    pub actor: Actor,
+}
+
+/// To what.
+#[derive(Debug, Clone)]
+pub enum Target {
+    New(Box<NewExecution>),
+    Execution(Uuid),
+    /// A job or a task.
+    Wait(Uuid),
+}
+
+/// An execution that is to start.
+#[derive(Debug, Clone)]
+pub struct NewExecution {
+    pub workflow_id: Uuid,
+    /// With `inputData`, if there is input.
+    pub metadata: Option<Map<String, Value>>,
+    /// A finished simulation, to be stored as it is instead of run.
+    pub simulated: Option<(Execution, Change)>,
+}
+
+/// What.
+#[derive(Debug, Clone)]
+pub enum Action {
+    Start,
+    /// The next slice of an execution that used one up.
+    Resume,
+    Cancel {
+        reason: String,
+    },
+    /// What a person or a worker does.
+    Answer(Answer),
+    /// The instant of a wait has come. Nothing happens if it has not.
+    Wake,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub execution_id: Uuid,
+}
+
+/// A cheap handle on the queue.
+#[derive(Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Pending>,
+}
+
+/// A command and who waits for it.
+struct Pending {
+    command: Command,
+    /// For starts: the id, fixed so that a repeated transaction makes the same execution.
+    id: Uuid,
+    /// For starts: what will run.
+    graph: Option<Arc<Graph>>,
+    /// For starts: why it may not start, unless it repeats an earlier one.
+    barred: Option<Error>,
+    busy: u32,
+    reply: Option<oneshot::Sender<Result<Done>>>,
+}
+
+/// What the writers share.
+struct Shared {
+    pool: PgPool,
+    definitions: Definitions,
+    queue: mpsc::Sender<Pending>,
+    outbox: mpsc::Sender<OutboxRow>,
+    changes: watch::Sender<u64>,
+    cache: Mutex<cache::Cache>,
+}
+
+impl Committer {
+    /// Starts the writers. Committed events go to `outbox`; `changes` moves with every commit.
+    pub fn start(
+        pool: PgPool,
+        definitions: Definitions,
+        outbox: mpsc::Sender<OutboxRow>,
+        changes: watch::Sender<u64>,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (queue, commands) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared {
+            pool,
+            definitions,
+            queue: queue.clone(),
+            outbox,
+            changes,
+            cache: Mutex::default(),
+        });
+        let commands = Arc::new(tokio::sync::Mutex::new(commands));
+        for _ in 0..WRITERS {
+            let writer = write(shared.clone(), commands.clone(), shutdown.clone());
+            shutdown.spawn_loop("committer", writer);
+        }
+        Self { queue }
+    }
+
+    /// Does one thing; returns after it is durable, or was refused without a trace.
+    pub async fn submit(&self, command: Command) -> Result<Done> {
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending {
+            command,
+            id: Uuid::now_v7(),
+            graph: None,
+            barred: None,
+            busy: 0,
+            reply: Some(reply),
+        };
+        self.queue.try_send(pending).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::exhausted(
+                "TOO_BUSY",
+                "too many changes are waiting to be written",
+                Duration::from_secs(1),
+            ),
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+fn stopping() -> Error {
+    Error::unavailable("STOPPING", "the service is stopping")
+}
+
+/// A writer: what arrived during one transaction is the next one.
+async fn write(
+    shared: Arc<Shared>,
+    commands: Arc<tokio::sync::Mutex<mpsc::Receiver<Pending>>>,
+    shutdown: Shutdown,
+) {
+    loop {
+        let mut batch = Vec::with_capacity(BATCH);
+        {
+            let mut commands = commands.lock().await;
+            tokio::select! {
+                biased;
+                // What was accepted is written even while stopping; callers still wait for it.
+                received = commands.recv_many(&mut batch, BATCH) => if received == 0 { return },
+                () = shutdown.soft.cancelled() => return,
+            }
+        }
+        batch::commit(&shared, batch).await;
+    }
+}
+
+impl Pending {
+    fn answer(mut self, result: Result<Done>) {
+        if let Some(reply) = self.reply.take() {
+            // Nobody listens any more: the effect stands all the same.
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Tries again a little later.
+    fn put_off(mut self, shared: &Arc<Shared>) {
+        self.busy += 1;
+        if self.busy > BUSY_TRIES {
+            let busy = Error::unavailable("EXECUTION_BUSY", "somebody else is changing it");
+            return self.answer(Err(busy));
+        }
+        let queue = shared.queue.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(BUSY_PAUSE).await;
+            if let Err(refused) = queue.send(self).await {
+                refused.0.answer(Err(stopping()));
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Goes on with an execution that used up its slice. If the queue is full, the timer loop does.
+    fn resume(&self, execution_id: Uuid) {
+        let _ = self.queue.try_send(Pending {
+            command: Command {
+                target: Target::Execution(execution_id),
+                action: Action::Resume,
+                request: None,
+                actor: Actor::default(),
+            },
+            id: Uuid::nil(),
+            graph: None,
+            barred: None,
+            busy: 0,
+            reply: None,
+        });
+    }
+}

@@ -1,0 +1,289 @@
+//! What the engine changed, as rows. Invariant: everything that one transaction writes is here, so the
+//! outbox cannot miss what the logs tell.
+
+
+use chassis::Result;
+use model::event::{Event, ExecutionEvents};
+use model::kind::{Audience, Kind};
+use model::wire;
+use prost::Message;
+use proto::reporting::v1::StreamStepEventsRequest;
+use serde_json::{Map, Value, json};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::load::{Loaded, entered, left};
+use crate::engine::{Branch, Execution, Hold, Log};
+use crate::history;
+use crate::outbox::OutboxRow;
+use crate::store::notifications::{self, Notifications};
+use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
+
+/// Bytes of one outbox row; a commit with more events writes several.
+const MAX_PAYLOAD: usize = 1024 * 1024;
+
+/// A new execution's row beside what the engine knows.
+pub(super) struct Birth {
+    pub metadata: Option<Map<String, Value>>,
+    pub started_by: String,
+}
+
+/// All rows of one transaction.
+#[derive(Default)]
+pub(super) struct Rows {
+    born: NewExecutions,
+    moved: MovedExecutions,
+    new_logs: Logs,
+    changed_logs: Logs,
+    new_waits: Waits,
+    gone_waits: Vec<Uuid>,
+    kept: Vec<Uuid>,
+    memories: Vec<Value>,
+    forgotten: Vec<Uuid>,
+    notifications: Notifications,
+    pub outbox: Vec<OutboxRow>,
+    payload: StreamStepEventsRequest,
+    payload_bytes: usize,
+}
+
+impl Rows {
+    /// Adds what one execution became.
+    pub fn add(&mut self, loaded: &mut Loaded, birth: Option<Birth>) {
+        mint(loaded);
+        self.waits(loaded);
+        self.memory(loaded, birth.is_some());
+        self.events(loaded, birth.is_some());
+        self.notifications(loaded);
+        for log in std::mem::take(&mut loaded.change.logs).into_values() {
+            let fresh = loaded.before.iter().all(|branch| branch.seq != log.seq);
+            let rows = if fresh {
+                &mut self.new_logs
+            } else {
+                &mut self.changed_logs
+            };
+            push_log(rows, loaded.execution.id, log);
+        }
+        match birth {
+            Some(birth) => self.born(&loaded.execution, birth, loaded.simulation),
+            None => self.moved(&loaded.execution),
+        }
+    }
+
+    /// Writes everything, in the lock order: executions, waits, logs.
+    pub async fn write(&mut self, conn: &mut PgConnection) -> Result<()> {
+        self.seal();
+        write::insert_executions(conn, &self.born).await?;
+        write::move_executions(conn, &self.moved).await?;
+        write::delete_waits(conn, &self.gone_waits).await?;
+        let changed = write::update_logs(conn, &self.changed_logs).await?;
+        if changed != self.changed_logs.id.len() as u64 {
+            // Under the execution's lock nobody else ends its attempts.
+            return Err(chassis::Error::internal("an attempt that is over was to change"));
+        }
+        write::insert_logs(conn, &self.new_logs).await?;
+        write::insert_waits(conn, &self.new_waits).await?;
+        write::put_memories(conn, &self.kept, &self.memories).await?;
+        write::delete_memories(conn, &self.forgotten).await?;
+        notifications::insert_notifications(conn, &self.notifications).await?;
+        let ids: Vec<Uuid> = self.outbox.iter().map(|row| row.id).collect();
+        let payloads: Vec<Vec<u8>> = self.outbox.iter().map(|row| row.payload.to_vec()).collect();
+        write::insert_outbox(conn, &ids, &payloads).await?;
+        Ok(())
+    }
+
+    /// Writes a word to the service's log for each notification: the default delivery.
+    pub fn deliver(&self) {
+        let sent = &self.notifications;
+        for at in 0..sent.id.len() {
+            tracing::info!(
+                execution_id = %sent.execution_id[at],
+                notification_type = sent.notification_type[at],
+                template = sent.template[at].as_deref().unwrap_or_default(),
+                "notification",
+            );
+        }
+    }
+
+    fn born(&mut self, execution: &Execution, birth: Birth, simulation: bool) {
+        let rows = &mut self.born;
+        rows.id.push(execution.id);
+        rows.workflow_id.push(execution.workflow_id);
+        rows.client_id.push(execution.client_id);
+        rows.status.push(execution.status.to_string());
+        rows.started_at.push(execution.started_at);
+        rows.completed_at.push(execution.completed_at);
+        rows.metadata.push(birth.metadata.map(Value::Object));
+        rows.updated_at.push(execution.memory.last_at);
+        rows.workflow_version.push(execution.version);
+        rows.started_by.push(birth.started_by);
+        let failure = execution.failure.as_ref();
+        rows.error.push(failure.map(|f| f.message.clone()));
+        rows.error_code.push(failure.map(|f| f.code.clone()));
+        rows.simulation.push(simulation);
+        rows.event_count.push(execution.event_count);
+    }
+
+    fn moved(&mut self, execution: &Execution) {
+        let rows = &mut self.moved;
+        rows.id.push(execution.id);
+        rows.status.push(execution.status.to_string());
+        rows.completed_at.push(execution.completed_at);
+        let failure = execution.failure.as_ref();
+        rows.error.push(failure.map(|f| f.message.clone()));
+        rows.error_code.push(failure.map(|f| f.code.clone()));
+        rows.event_count.push(execution.event_count);
+        rows.updated_at.push(execution.memory.last_at);
+    }
+
+    fn waits(&mut self, loaded: &Loaded) {
+        self.gone_waits.extend(left(loaded));
+        for branch in entered(loaded) {
+            let node = &loaded.graph.nodes[branch.step];
+            let step_id = loaded.graph.definition.steps[branch.step].id;
+            let audience = match &node.kind {
+                Kind::Approval(audience) | Kind::DataEntry(audience) => Some(audience),
+                _ => None,
+            };
+            let timeout = node.timeout.and_then(|limit| limit.as_millis().try_into().ok());
+            push_wait(&mut self.new_waits, &loaded.execution, branch, step_id);
+            self.new_waits.timeout_ms.push(timeout);
+            let group = audience.and_then(|Audience { group, .. }| group.clone());
+            self.new_waits.task_group.push(group);
+            let assignees = audience.map(|a| a.assignees.as_slice()).unwrap_or_default();
+            self.new_waits.assignees.push(json!(assignees));
+        }
+    }
+
+    fn memory(&mut self, loaded: &Loaded, is_new: bool) {
+        let execution = &loaded.execution;
+        if !execution.status.is_final() {
+            let memory = serde_json::to_value(&execution.memory);
+            self.kept.push(execution.id);
+            self.memories.push(memory.expect("plain data becomes JSON"));
+        } else if !is_new {
+            self.forgotten.push(execution.id);
+        }
+    }
+
+    fn events(&mut self, loaded: &Loaded, is_new: bool) {
+        let execution = &loaded.execution;
+        if loaded.simulation || (!is_new && loaded.told == execution.event_count) {
+            return;
+        }
+        let mut events = Vec::with_capacity(loaded.change.finished.len() + 2);
+        if is_new {
+            events.push(Event::Started);
+        }
+        let logs = &loaded.change.logs;
+        let ended = loaded.change.finished.iter().map(|seq| &logs[seq]);
+        events.extend(ended.map(|log| Event::StepFinished(history::step_finished(log))));
+        if let Some(completed_at) = execution.completed_at {
+            let status = execution.status;
+            events.push(Event::Finished {
+                status,
+                completed_at,
+            });
+        }
+        let told = wire::events_to_proto(&ExecutionEvents {
+            execution_id: execution.id,
+            workflow_id: execution.workflow_id,
+            client_id: execution.client_id,
+            workflow_version: execution.version,
+            started_at: execution.started_at,
+            first_seq: loaded.told + 1,
+            events,
+        });
+        self.payload_bytes += told.encoded_len();
+        self.payload.executions.push(told);
+        if self.payload_bytes >= MAX_PAYLOAD {
+            self.seal();
+        }
+    }
+
+    /// Closes the outbox row that is being filled.
+    fn seal(&mut self) {
+        if self.payload.executions.is_empty() {
+            return;
+        }
+        let payload = std::mem::take(&mut self.payload).encode_to_vec();
+        self.payload_bytes = 0;
+        self.outbox.push(OutboxRow {
+            id: Uuid::now_v7(),
+            payload: payload.into(),
+        });
+    }
+
+    fn notifications(&mut self, loaded: &mut Loaded) {
+        if loaded.simulation {
+            return;
+        }
+        for sent in std::mem::take(&mut loaded.change.notifications) {
+            let rows = &mut self.notifications;
+            rows.id.push(Uuid::now_v7());
+            rows.execution_id.push(loaded.execution.id);
+            rows.step_id.push(sent.step_id);
+            rows.notification_type.push(sent.notification_type);
+            rows.template.push(sent.template);
+            rows.recipients.push(json!(sent.recipients));
+            rows.created_at.push(loaded.execution.memory.last_at);
+        }
+    }
+}
+
+/// Gives new logs, and the branches that they belong to, their ids.
+fn mint(loaded: &mut Loaded) {
+    for log in loaded.change.logs.values_mut() {
+        if log.id.is_nil() {
+            log.id = Uuid::now_v7();
+        }
+    }
+    for branch in &mut loaded.execution.branches {
+        if branch.id.is_nil() {
+            branch.id = loaded.change.logs[&branch.seq].id;
+        }
+    }
+}
+
+fn push_wait(rows: &mut Waits, execution: &Execution, branch: &Branch, step_id: Uuid) {
+    let (kind, job_type, held_by) = match &branch.hold {
+        Hold::Runnable => ("runnable", None, None),
+        Hold::Job { job_type, .. } => ("job", Some(job_type.clone()), None),
+        Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
+        Hold::Timer { .. } => ("timer", None, None),
+    };
+    rows.id.push(branch.id);
+    rows.execution_id.push(execution.id);
+    rows.workflow_id.push(execution.workflow_id);
+    rows.client_id.push(execution.client_id);
+    rows.step_id.push(step_id);
+    rows.kind.push(kind.to_owned());
+    rows.created_at.push(branch.times.queued_at);
+    rows.arrived_at.push(branch.times.arrived_at);
+    rows.wake_at.push(branch.hold.wake_at(branch.times.queued_at));
+    rows.available_at.push(branch.times.available_at);
+    rows.job_type.push(job_type);
+    rows.held_by.push(held_by);
+}
+
+fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
+    rows.id.push(log.id);
+    rows.execution_id.push(execution_id);
+    rows.step_id.push(log.step_id);
+    rows.status.push(log.status.to_string());
+    rows.message.push(log.message);
+    rows.data.push(log.data.map(Value::Object));
+    let (error, code) = log.failure.map(|f| (f.message, f.code)).unzip();
+    rows.error.push(error);
+    rows.error_code.push(code);
+    rows.started_at.push(log.times.started_at);
+    rows.completed_at.push(log.completed_at);
+    rows.seq.push(log.seq);
+    rows.activation.push(log.activation);
+    rows.attempt.push(log.attempt);
+    rows.queued_at.push(log.times.queued_at);
+    rows.available_at.push(log.times.available_at);
+    rows.assigned_at.push(log.times.assigned_at);
+    rows.route.push(log.route);
+    rows.will_retry.push(log.will_retry);
+    rows.event_seq.push(log.event_seq);
+}

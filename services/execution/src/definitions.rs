@@ -1,0 +1,149 @@
+//! Published definitions as the engine runs them. Invariant: a version never changes, so what is cached
+//! or stored here is never invalidated; what may change (status, current version) is asked afresh.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use chassis::client::Peer;
+use chassis::{Error, Result};
+use model::definition::Definition;
+use model::graph::Graph;
+use model::status::WorkflowStatus;
+use proto::catalog::v1 as pb;
+use proto::catalog::v1::definition_service_client::DefinitionServiceClient;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::store::load;
+
+/// Parsed graphs kept in memory.
+const CACHED: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
+
+/// What a start depends on, as the catalog says at this moment.
+#[derive(Debug, Clone)]
+pub struct StartTarget {
+    pub version: i32,
+    pub status: WorkflowStatus,
+    pub client_is_active: bool,
+}
+
+/// A cheap handle.
+#[derive(Clone)]
+pub struct Definitions {
+    pool: PgPool,
+    catalog: DefinitionServiceClient<Peer>,
+    graphs: Arc<Mutex<lru::LruCache<(Uuid, i32), Arc<Graph>>>>,
+}
+
+impl Definitions {
+    pub fn new(pool: PgPool, catalog: Peer) -> Self {
+        Self {
+            pool,
+            catalog: DefinitionServiceClient::new(catalog),
+            graphs: Arc::new(Mutex::new(lru::LruCache::new(CACHED))),
+        }
+    }
+
+    /// A published version: from memory, this service's table, or the catalog.
+    pub async fn graph(&self, workflow_id: Uuid, version: i32) -> Result<Arc<Graph>> {
+        if let Some(graph) = self.cached(workflow_id, version) {
+            return Ok(graph);
+        }
+        let mut conn = self.pool.acquire().await?;
+        if let Some(graph) = self.stored(&mut conn, workflow_id, version).await? {
+            return Ok(graph);
+        }
+        let definition = self.fetch(workflow_id, version).await?;
+        load::keep_definition(&mut conn, workflow_id, version, &definition).await?;
+        self.parse(workflow_id, version, definition)
+    }
+
+    /// A version that executions already run, read inside the caller's transaction.
+    pub async fn pinned(
+        &self,
+        conn: &mut PgConnection,
+        workflow_id: Uuid,
+        version: i32,
+    ) -> Result<Arc<Graph>> {
+        if let Some(graph) = self.cached(workflow_id, version) {
+            return Ok(graph);
+        }
+        let stored = self.stored(conn, workflow_id, version).await?;
+        stored.ok_or_else(|| {
+            Error::internal(format!("no definition {workflow_id} version {version}"))
+        })
+    }
+
+    /// The working copy, which must validate.
+    pub async fn working_copy(&self, workflow_id: Uuid) -> Result<Arc<Graph>> {
+        let definition = self.fetch(workflow_id, 0).await?;
+        parse(definition).map(Arc::new)
+    }
+
+    /// What decides whether executions of these workflows may start now. Unknown ones are left out.
+    pub async fn resolve_starts(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, StartTarget>> {
+        let request = pb::ResolveStartsRequest {
+            workflow_ids: ids.iter().map(Uuid::to_string).collect(),
+        };
+        let answer = self.catalog.clone().resolve_starts(request).await?;
+        let targets = answer.into_inner().targets.into_iter();
+        targets
+            .map(|target| {
+                let id = target.workflow_id.parse().map_err(Error::internal)?;
+                let status = WorkflowStatus::parse(&target.status)
+                    .ok_or_else(|| Error::internal("the catalog sent an unknown status"))?;
+                let target = StartTarget {
+                    version: target.version,
+                    status,
+                    client_is_active: target.client_is_active,
+                };
+                Ok((id, target))
+            })
+            .collect()
+    }
+
+    fn cached(&self, workflow_id: Uuid, version: i32) -> Option<Arc<Graph>> {
+        let mut graphs = self.graphs.lock().expect("no holder of this lock panics");
+        graphs.get(&(workflow_id, version)).cloned()
+    }
+
+    async fn stored(
+        &self,
+        conn: &mut PgConnection,
+        workflow_id: Uuid,
+        version: i32,
+    ) -> Result<Option<Arc<Graph>>> {
+        match load::definition(conn, workflow_id, version).await? {
+            Some(definition) => self.parse(workflow_id, version, definition).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn fetch(&self, workflow_id: Uuid, version: i32) -> Result<Value> {
+        let request = pb::GetSnapshotRequest {
+            workflow_id: workflow_id.to_string(),
+            version,
+        };
+        let answer = self.catalog.clone().get_snapshot(request).await?;
+        serde_json::from_str(&answer.into_inner().definition_json).map_err(Error::internal)
+    }
+
+    fn parse(&self, workflow_id: Uuid, version: i32, definition: Value) -> Result<Arc<Graph>> {
+        let graph = Arc::new(parse(definition)?);
+        let mut graphs = self.graphs.lock().expect("no holder of this lock panics");
+        graphs.put((workflow_id, version), graph.clone());
+        Ok(graph)
+    }
+}
+
+fn parse(definition: Value) -> Result<Graph> {
+    let definition: Definition = serde_json::from_value(definition).map_err(Error::internal)?;
+    match Graph::parse(definition) {
+        Ok((graph, _)) => Ok(graph),
+        Err(problems) => Err(Error::internal(format!(
+            "a published definition does not parse: {problems:?}"
+        ))),
+    }
+}

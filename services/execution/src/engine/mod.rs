@@ -1,0 +1,177 @@
+//! The semantics of executions, as a pure function: no I/O, no clock, no randomness.
+//! Invariant: a refused command changes nothing, and a final status never changes.
+
+mod answer;
+mod route;
+mod run;
+mod settle;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, Utc};
+use model::graph::Graph;
+use model::status::ExecutionStatus;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+pub use answer::{Actor, Answer, Decision};
+pub use settle::Outcome;
+pub use state::{
+    Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times,
+};
+
+/// Activations that one command may run before the branches queue themselves: cancel and limits apply
+/// between slices.
+pub const SLICE: u32 = 200;
+/// Activations that one execution may have.
+pub const MAX_ACTIVATIONS: u32 = 10_000;
+/// JSON bytes of input and visible outputs together.
+pub const MAX_CONTEXT_BYTES: usize = 1024 * 1024;
+
+/// What the engine is told.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Begin at the start step.
+    Start,
+    /// Go on with what the last slice left.
+    Resume,
+    /// The instant of a branch's `wake_at` has come.
+    Wake { seq: i32 },
+    /// A person or a worker acts on a branch.
+    Answer {
+        seq: i32,
+        actor: Actor,
+        answer: Answer,
+    },
+    /// A branch ends, whoever decided it: used by simulations.
+    Settle { seq: i32, outcome: Outcome },
+    /// End the execution as CANCELLED.
+    Cancel { reason: String },
+}
+
+/// Why a command was not obeyed. Nothing changed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the execution is over: {0}")]
+    ExecutionFinished(ExecutionStatus),
+    #[error("the branch has moved on")]
+    BranchGone,
+    #[error("nothing is due yet")]
+    NotDue,
+    #[error("the job is not held by this worker, or its lease has ended")]
+    JobNotHeld,
+    #[error("this is not a task")]
+    NotATask,
+    #[error("this is not a job")]
+    NotAJob,
+    #[error("a {step_type} is not {wrong}; {right}")]
+    WrongAnswer {
+        step_type: &'static str,
+        wrong: &'static str,
+        right: &'static str,
+    },
+    #[error("the task is open to {0}")]
+    NotYourTask(String),
+    #[error("the task is claimed by {0}")]
+    TaskClaimed(String),
+    #[error("the task is not claimed by you")]
+    NotClaimed,
+}
+
+/// A new execution, before its first step.
+pub fn begin(
+    graph: &Graph,
+    id: Uuid,
+    input: Map<String, Value>,
+    now: DateTime<Utc>,
+) -> Execution {
+    let definition = &graph.definition;
+    Execution {
+        id,
+        workflow_id: definition.workflow_id,
+        client_id: definition.client_id,
+        version: definition.version,
+        status: ExecutionStatus::Pending,
+        started_at: now,
+        completed_at: None,
+        failure: None,
+        // The event of the start itself.
+        event_count: 1,
+        memory: Memory {
+            last_at: now,
+            log_count: 0,
+            activations: 0,
+            arrivals: Default::default(),
+            outputs: Vec::new(),
+            context_bytes: json_bytes(&input),
+        },
+        context: Context {
+            data: input,
+            steps: Map::new(),
+        },
+        branches: Vec::new(),
+    }
+}
+
+/// Applies one command: moves `execution` as far as it goes without waiting, and adds what changed to
+/// `change`. `now` is the database's time; it is raised to the execution's last change.
+pub fn advance(
+    graph: &Graph,
+    execution: &mut Execution,
+    command: Command,
+    now: DateTime<Utc>,
+    change: &mut Change,
+) -> Result<(), Refusal> {
+    if execution.status.is_final() {
+        return Err(Refusal::ExecutionFinished(execution.status));
+    }
+    let mut step = Step {
+        now: now.max(execution.memory.last_at),
+        graph,
+        execution,
+        change,
+        budget: SLICE,
+    };
+    match command {
+        Command::Start => step.start(),
+        Command::Resume => {}
+        Command::Wake { seq } => step.wake(seq)?,
+        Command::Answer { seq, actor, answer } => step.answer(seq, &actor, answer)?,
+        Command::Settle { seq, outcome } => {
+            let branch = step.take(seq)?;
+            step.settle(branch, outcome);
+        }
+        Command::Cancel { reason } => step.cancel(reason),
+    }
+    step.run_ready();
+    step.execution.memory.last_at = step.now;
+    Ok(())
+}
+
+/// One call of `advance`.
+struct Step<'a> {
+    graph: &'a Graph,
+    execution: &'a mut Execution,
+    change: &'a mut Change,
+    now: DateTime<Utc>,
+    /// Activations left in this slice.
+    budget: u32,
+}
+
+/// The length of an object's JSON text.
+pub fn json_bytes(object: &Map<String, Value>) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, object).expect("counting bytes does not fail");
+    count.0
+}

@@ -1,0 +1,63 @@
+//! Choosing the way on, and telling why. Invariant: transitions are judged in one fixed order, and what
+//! was judged is told with the values that were seen.
+
+use serde_json::{Map, Value, json};
+
+use super::Step;
+use super::run::explain;
+
+/// The ways on from a step.
+pub(super) struct Route {
+    /// Indices of the steps to go to.
+    pub to: Vec<usize>,
+    /// `{candidates, taken}`; absent if there was nothing to judge.
+    pub told: Option<Value>,
+}
+
+impl Route {
+    /// Whether ways were judged and none was taken.
+    pub fn is_dead_end(&self) -> bool {
+        self.told.is_some() && self.to.is_empty()
+    }
+}
+
+impl Step<'_> {
+    /// Judges what leaves `step`: after a failure only the catches, after success only the others,
+    /// where the default is taken if nothing else holds. `seen` is what conditions see as `step`.
+    pub(super) fn route(&self, step: usize, seen: &Value, failed: bool) -> Route {
+        let graph = self.graph;
+        let outgoing = &graph.nodes[step].outgoing;
+        let mut candidates = Vec::new();
+        let mut taken = None;
+        for edge in outgoing.iter().filter(|edge| edge.is_catch == failed) {
+            let mut told = match &edge.condition {
+                Some(condition) => {
+                    explain(&self.with_scope(seen, |scope| condition.evaluate(scope)))
+                }
+                None => Map::from_iter([("holds".to_owned(), Value::Bool(true))]),
+            };
+            let holds = told["holds"] == Value::Bool(true);
+            told.insert(
+                "to".to_owned(),
+                json!(graph.definition.steps[edge.to].name),
+            );
+            if edge.is_default {
+                told.insert("default".to_owned(), Value::Bool(true));
+            }
+            if !edge.id.is_nil() {
+                told.insert("transitionId".to_owned(), json!(edge.id));
+            }
+            candidates.push(Value::Object(told));
+            if holds {
+                taken = Some(edge);
+                break;
+            }
+        }
+        let ids: Vec<_> = taken.iter().filter(|e| !e.id.is_nil()).map(|e| e.id).collect();
+        Route {
+            to: taken.iter().map(|edge| edge.to).collect(),
+            told: (!candidates.is_empty())
+                .then(|| json!({ "candidates": candidates, "taken": ids })),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Entering steps: what each kind of step does when a branch arrives at it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::condition::Verdict;
+use model::kind::{Kind, WaitUntil};
+use model::scope::Scope;
+use model::status::{ExecutionStatus, StepStatus};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::settle::Outcome;
+use super::state::{Branch, Failure, Hold, Log, Notification, Times};
+use super::{MAX_ACTIVATIONS, Step};
+
+/// The latest instant that is kept: durations may be long, timestamps end with the year 9999.
+const END_OF_TIME_MS: i64 = 253_402_300_799_000;
+
+impl Step<'_> {
+    pub(super) fn start(&mut self) {
+        self.execution.status = ExecutionStatus::Running;
+        self.arrive(self.graph.start);
+    }
+
+    /// A branch reaches a step; it runs in `run_ready`.
+    pub(super) fn arrive(&mut self, step: usize) {
+        let memory = &mut self.execution.memory;
+        memory.activations += 1;
+        if memory.activations > MAX_ACTIVATIONS {
+            let failure = Failure::new(
+                "LIMIT_EXCEEDED",
+                format!("more than {MAX_ACTIVATIONS} activations"),
+            );
+            self.finish(ExecutionStatus::Failed, Some(failure));
+            return;
+        }
+        let step_id = self.graph.definition.steps[step].id;
+        let arrivals = memory.arrivals.entry(step_id).or_default();
+        *arrivals += 1;
+        let activation = *arrivals;
+        let times = Times {
+            arrived_at: self.now,
+            queued_at: self.now,
+            available_at: self.now,
+            assigned_at: None,
+            started_at: self.now,
+        };
+        self.begin_attempt(step, activation, 1, times, Hold::Runnable);
+    }
+
+    /// Opens the log and the branch of an attempt.
+    pub(super) fn begin_attempt(
+        &mut self,
+        step: usize,
+        activation: i32,
+        attempt: i32,
+        times: Times,
+        hold: Hold,
+    ) {
+        self.execution.memory.log_count += 1;
+        let branch = Branch {
+            id: Uuid::nil(),
+            seq: self.execution.memory.log_count,
+            step,
+            activation,
+            attempt,
+            times,
+            hold,
+        };
+        self.execution.branches.push(branch);
+    }
+
+    /// Runs branches that wait for nothing, until none is left or the slice ends.
+    pub(super) fn run_ready(&mut self) {
+        while !self.execution.status.is_final() {
+            let ready = |branch: &Branch| branch.hold == Hold::Runnable;
+            let Some(at) = self.execution.branches.iter().position(ready) else {
+                break;
+            };
+            if self.budget == 0 {
+                break;
+            }
+            self.budget -= 1;
+            let branch = self.execution.branches.remove(at);
+            self.enter(branch);
+        }
+        if !self.execution.status.is_final() && self.execution.branches.is_empty() {
+            self.finish(ExecutionStatus::Completed, None);
+        }
+        for at in 0..self.execution.branches.len() {
+            let branch = &self.execution.branches[at];
+            if branch.id.is_nil() && !self.change.logs.contains_key(&branch.seq) {
+                let status = match branch.hold {
+                    Hold::Timer { .. } => StepStatus::Running,
+                    _ => StepStatus::Pending,
+                };
+                let log = self.log(branch, status);
+                self.change.logs.insert(log.seq, log);
+            }
+        }
+    }
+
+    fn enter(&mut self, mut branch: Branch) {
+        let graph = self.graph;
+        let node = &graph.nodes[branch.step];
+        match &node.kind {
+            Kind::Notification {
+                notification_type,
+                template,
+                recipients,
+            } => {
+                self.change.notifications.push(Notification {
+                    step_id: graph.definition.steps[branch.step].id,
+                    notification_type: notification_type.clone(),
+                    template: template.clone(),
+                    recipients: recipients.clone(),
+                });
+                let message = match template {
+                    Some(template) => format!("sent {notification_type} {template:?}"),
+                    None => format!("sent {notification_type}"),
+                };
+                self.settle(branch, done(Map::new(), Some(message)));
+            }
+            Kind::Decision => self.settle(branch, done(Map::new(), None)),
+            Kind::Transform(outputs) => {
+                let outcome = self.with_scope(&Value::Null, |scope| {
+                    let mut object = Map::new();
+                    for (key, source) in outputs {
+                        match source.evaluate(scope) {
+                            Ok(value) => drop(object.insert(key.clone(), value)),
+                            Err(error) => {
+                                let message = format!("output.{key}: {error}");
+                                return Outcome::Failed(Failure::new("EXPRESSION_FAILED", message));
+                            }
+                        }
+                    }
+                    done(object, None)
+                });
+                self.settle(branch, outcome);
+            }
+            Kind::Wait(until) => match self.instant(until) {
+                Ok(until) if until <= self.now => {
+                    self.settle(branch, done(Map::new(), Some("the instant has passed".to_owned())));
+                }
+                Ok(until) => {
+                    branch.hold = Hold::Timer { until };
+                    self.execution.branches.push(branch);
+                }
+                Err(message) => {
+                    let failure = Failure::new("WAIT_UNDEFINED", message);
+                    self.settle(branch, Outcome::Failed(failure));
+                }
+            },
+            Kind::Approval(_) | Kind::DataEntry(_) => {
+                branch.hold = Hold::Person {
+                    claimed_by: None,
+                    due_at: node.timeout.map(|timeout| later(self.now, timeout)),
+                };
+                self.execution.branches.push(branch);
+            }
+            Kind::Job { .. } => {
+                branch.hold = self.job(branch.step, branch.times.available_at);
+                self.execution.branches.push(branch);
+            }
+        }
+    }
+
+    /// The hold of a job that may be leased from `available_at` on.
+    pub(super) fn job(&self, step: usize, available_at: DateTime<Utc>) -> Hold {
+        let node = &self.graph.nodes[step];
+        let Kind::Job { job_type } = &node.kind else {
+            unreachable!("only jobs are queued for workers");
+        };
+        Hold::Job {
+            job_type: job_type.clone(),
+            held_by: None,
+            lease_until: None,
+            wake_at: node.queue_timeout.map(|limit| later(available_at, limit)),
+        }
+    }
+
+    fn instant(&self, until: &WaitUntil) -> Result<DateTime<Utc>, String> {
+        match until {
+            WaitUntil::For(duration) => Ok(later(self.now, *duration)),
+            WaitUntil::At(instant) => Ok(*instant),
+            WaitUntil::Field(path) => {
+                self.with_scope(&Value::Null, |scope| match path.resolve(scope) {
+                    Some(Value::String(text)) => DateTime::parse_from_rfc3339(text)
+                        .map(|instant| instant.with_timezone(&Utc))
+                        .map_err(|_| format!("untilField: {text:?} is not an RFC 3339 instant")),
+                    Some(_) => Err("untilField: not a text".to_owned()),
+                    None => Err("untilField: there is no such field".to_owned()),
+                })
+            }
+        }
+    }
+
+    /// Calls `f` with what conditions and expressions see now.
+    pub(super) fn with_scope<T>(&self, step: &Value, f: impl FnOnce(&Scope<'_>) -> T) -> T {
+        let execution = &self.execution;
+        let about = json!({
+            "id": execution.id,
+            "workflowId": execution.workflow_id,
+            "version": execution.version,
+            "startedAt": execution.started_at,
+        });
+        let client = json!({ "id": execution.client_id });
+        f(&Scope {
+            data: &execution.context.data,
+            steps: &execution.context.steps,
+            step,
+            execution: &about,
+            client: &client,
+        })
+    }
+
+    /// A branch's log, not over.
+    pub(super) fn log(&self, branch: &Branch, status: StepStatus) -> Log {
+        Log {
+            id: branch.id,
+            seq: branch.seq,
+            step_id: self.graph.definition.steps[branch.step].id,
+            status,
+            activation: branch.activation,
+            attempt: branch.attempt,
+            times: branch.times.clone(),
+            completed_at: None,
+            message: None,
+            data: None,
+            failure: None,
+            route: None,
+            will_retry: false,
+            event_seq: None,
+        }
+    }
+}
+
+fn done(output: Map<String, Value>, message: Option<String>) -> Outcome {
+    Outcome::Done { output, message }
+}
+
+/// `at` plus `by`, never beyond what can be stored.
+pub(super) fn later(at: DateTime<Utc>, by: std::time::Duration) -> DateTime<Utc> {
+    let end = DateTime::from_timestamp_millis(END_OF_TIME_MS).expect("the year 9999 exists");
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| at.checked_add_signed(by))
+        .map_or(end, |sum| sum.min(end))
+}
+
+/// Whether a verdict is worth a word in the log.
+pub(super) fn explain(verdict: &Verdict) -> Map<String, Value> {
+    let mut told = Map::new();
+    told.insert("holds".to_owned(), Value::Bool(verdict.holds));
+    if !verdict.seen.is_empty() {
+        let seen: Map<String, Value> = verdict.seen.iter().cloned().collect();
+        told.insert("seen".to_owned(), Value::Object(seen));
+    }
+    if !verdict.missing.is_empty() {
+        told.insert("missing".to_owned(), json!(verdict.missing));
+    }
+    if let Some(error) = &verdict.error {
+        told.insert("error".to_owned(), json!(error));
+    }
+    told
+}

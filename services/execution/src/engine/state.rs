@@ -1,0 +1,199 @@
+//! What the engine knows of one execution. Invariant: every branch has a `Hold`, so an execution that is
+//! not over can always say what it waits for.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use model::status::{ExecutionStatus, StepStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// One execution as the engine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    pub id: Uuid,
+    pub workflow_id: Uuid,
+    pub client_id: Uuid,
+    pub version: i32,
+    pub status: ExecutionStatus,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    /// Why it failed or was cancelled.
+    pub failure: Option<Failure>,
+    /// The seq of the last event.
+    pub event_count: i32,
+    pub memory: Memory,
+    pub context: Context,
+    pub branches: Vec<Branch>,
+}
+
+/// What is kept of an open execution between commits, beside its branches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// The time of the last change: the next one is never earlier, whatever a clock says.
+    pub last_at: DateTime<Utc>,
+    /// The seq of the last log.
+    pub log_count: i32,
+    /// Arrivals at all steps together.
+    pub activations: u32,
+    /// Arrivals by step.
+    pub arrivals: BTreeMap<Uuid, i32>,
+    /// Logs whose outputs make up the context, in the order of completion.
+    pub outputs: Vec<OutputRef>,
+    /// JSON bytes of the input and of those outputs.
+    pub context_bytes: usize,
+}
+
+/// A log whose output shows in the context.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputRef {
+    pub seq: i32,
+    pub step_id: Uuid,
+    /// Whether it is what `steps["…"].output` shows: the output of the step's latest completion.
+    pub latest: bool,
+    pub bytes: usize,
+}
+
+/// What conditions and expressions see.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Context {
+    /// `inputData` overlaid by outputs, in the order of completion.
+    pub data: Map<String, Value>,
+    /// By step name: `{"output": {…}}` of its latest completion.
+    pub steps: Map<String, Value>,
+}
+
+impl Context {
+    /// Lets an output show: later keys win.
+    pub fn overlay(&mut self, step_name: &str, output: &Map<String, Value>, latest: bool) {
+        for (key, value) in output {
+            self.data.insert(key.clone(), value.clone());
+        }
+        if latest {
+            let mut shown = Map::new();
+            shown.insert("output".to_owned(), Value::Object(output.clone()));
+            self.steps
+                .insert(step_name.to_owned(), Value::Object(shown));
+        }
+    }
+}
+
+/// One active branch: an attempt at a step that is not over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Branch {
+    /// The attempt's log, wait, and job or task. Nil until the committer has given it one.
+    pub id: Uuid,
+    pub seq: i32,
+    /// Index of the step in the definition.
+    pub step: usize,
+    pub activation: i32,
+    pub attempt: i32,
+    pub times: Times,
+    pub hold: Hold,
+}
+
+/// When an attempt became what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Times {
+    /// When the activation's first attempt became visible: the total retry budget runs from here.
+    pub arrived_at: DateTime<Utc>,
+    pub queued_at: DateTime<Utc>,
+    pub available_at: DateTime<Utc>,
+    pub assigned_at: Option<DateTime<Utc>>,
+    pub started_at: DateTime<Utc>,
+}
+
+/// What a branch waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hold {
+    /// Nothing. Starts when a slice ends; ended by the next slice.
+    Runnable,
+    /// A worker. Starts when a job step is reached or retried; ended by an answer or `wake_at`.
+    Job {
+        job_type: String,
+        /// `principal/worker` while leased. Leases are given and extended without the engine.
+        held_by: Option<String>,
+        lease_until: Option<DateTime<Utc>>,
+        /// Timeout, queue timeout or end of lease, whichever comes first.
+        wake_at: Option<DateTime<Utc>>,
+    },
+    /// A person. Starts when an approval or data entry is reached; ended by a decision or `due_at`.
+    Person {
+        claimed_by: Option<String>,
+        due_at: Option<DateTime<Utc>>,
+    },
+    /// An instant. Starts when a wait step is reached; ended by the clock.
+    Timer { until: DateTime<Utc> },
+}
+
+impl Hold {
+    /// The next instant at which the engine acts by itself.
+    pub fn wake_at(&self, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Runnable => Some(since),
+            Self::Job { wake_at, .. } => *wake_at,
+            Self::Person { due_at, .. } => *due_at,
+            Self::Timer { until } => Some(*until),
+        }
+    }
+}
+
+/// Why an attempt or an execution failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// A stable UPPER_SNAKE word, or a worker's own.
+    pub code: String,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// A log row as the engine leaves it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// Nil if the row is new.
+    pub id: Uuid,
+    pub seq: i32,
+    pub step_id: Uuid,
+    pub status: StepStatus,
+    pub activation: i32,
+    pub attempt: i32,
+    pub times: Times,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub message: Option<String>,
+    pub data: Option<Map<String, Value>>,
+    pub failure: Option<Failure>,
+    pub route: Option<Value>,
+    pub will_retry: bool,
+    /// Set with the final status.
+    pub event_seq: Option<i32>,
+}
+
+/// An effect that a committed change asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notification {
+    pub step_id: Uuid,
+    pub notification_type: String,
+    pub template: Option<String>,
+    pub recipients: Vec<String>,
+}
+
+/// What one or more commands changed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Change {
+    /// Rows that are new or changed, by seq.
+    pub logs: BTreeMap<i32, Log>,
+    pub notifications: Vec<Notification>,
+    /// Final logs in the order of their events.
+    pub finished: Vec<i32>,
+}

@@ -1,0 +1,155 @@
+//! Running a definition without effects: people, workers and timers answer at once, time jumps.
+//! Invariant: the semantics are the engine's alone; this only supplies the answers.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use model::graph::Graph;
+use model::kind::Kind;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::engine::{self, Branch, Change, Command, Execution, Failure, Hold, Outcome};
+
+/// Answers by step name or key, used one after another; the last one repeats.
+pub type Mocks = HashMap<String, Vec<Mock>>;
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mock {
+    Output(Map<String, Value>),
+    /// A technical failure: the retry policy applies.
+    Error(Failure),
+    /// A business error: routed, never retried.
+    BusinessError(Failure),
+}
+
+impl Mock {
+    /// Reads `{"output": {…}}`, `{"error": {"code", "message"}}` or `{"businessError": {…}}`.
+    pub fn parse(value: &Value) -> Result<Self, String> {
+        let expected = "an answer is {\"output\": {…}}, {\"error\": {\"code\": …, \"message\": …}} or \
+                        {\"businessError\": {…}}";
+        let object = value.as_object().filter(|object| object.len() == 1);
+        let (word, body) = object.and_then(|o| o.iter().next()).ok_or(expected)?;
+        let body = body.as_object().ok_or(expected)?;
+        let failure = || {
+            let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+            let code = text("code").ok_or_else(|| format!("{word}.code is required"))?;
+            let message = text("message").unwrap_or_default();
+            Ok::<_, String>(Failure { code, message })
+        };
+        match word.as_str() {
+            "output" => Ok(Self::Output(body.clone())),
+            "error" => failure().map(Self::Error),
+            "businessError" => failure().map(Self::BusinessError),
+            _ => Err(expected.to_owned()),
+        }
+    }
+}
+
+/// A finished simulation.
+#[derive(Debug)]
+pub struct Simulated {
+    pub execution: Execution,
+    pub change: Change,
+    pub unvisited_steps: Vec<Uuid>,
+    pub untaken_transitions: Vec<Uuid>,
+}
+
+/// Runs `graph` from `input` to its end. Takes at most as long as an execution's activation limit lets it.
+pub fn run(
+    graph: &Graph,
+    input: Map<String, Value>,
+    mocks: &Mocks,
+    now: DateTime<Utc>,
+) -> Simulated {
+    let mut execution = engine::begin(graph, Uuid::now_v7(), input, now);
+    let mut change = Change::default();
+    let mut used: HashMap<usize, usize> = HashMap::new();
+    let mut command = Command::Start;
+    let mut time = now;
+    loop {
+        engine::advance(graph, &mut execution, command, time, &mut change)
+            .expect("only branches that are there are answered");
+        if execution.status.is_final() {
+            break;
+        }
+        let next = execution.branches.iter().min_by_key(|b| (ready_at(b), b.seq));
+        let branch = next.expect("an open execution has a branch");
+        time = time.max(ready_at(branch));
+        command = match branch.hold {
+            Hold::Runnable => Command::Resume,
+            Hold::Timer { .. } => Command::Wake { seq: branch.seq },
+            Hold::Job { .. } | Hold::Person { .. } => {
+                let turn = used.entry(branch.step).or_default();
+                let outcome = answer(graph, branch.step, *turn, mocks, time);
+                *turn += 1;
+                Command::Settle {
+                    seq: branch.seq,
+                    outcome,
+                }
+            }
+        };
+    }
+    // Nothing is stored of what has effects elsewhere.
+    change.notifications.clear();
+    let (unvisited_steps, untaken_transitions) = coverage(graph, &execution, &change);
+    Simulated {
+        execution,
+        change,
+        unvisited_steps,
+        untaken_transitions,
+    }
+}
+
+fn ready_at(branch: &Branch) -> DateTime<Utc> {
+    match branch.hold {
+        Hold::Timer { until } => until,
+        _ => branch.times.available_at,
+    }
+}
+
+fn answer(
+    graph: &Graph,
+    step: usize,
+    turn: usize,
+    mocks: &Mocks,
+    now: DateTime<Utc>,
+) -> Outcome {
+    let about = &graph.definition.steps[step];
+    let given = mocks.get(&about.name).or_else(|| mocks.get(&about.key));
+    let mock = given.and_then(|answers| answers.get(turn).or(answers.last()));
+    let message = Some("simulated".to_owned());
+    let approval = matches!(graph.nodes[step].kind, Kind::Approval(_));
+    let done = |output| Outcome::Done { output, message };
+    match mock {
+        Some(Mock::Error(failure)) => Outcome::Failed(failure.clone()),
+        Some(Mock::BusinessError(failure)) => Outcome::Thrown(failure.clone()),
+        Some(Mock::Output(output)) => done(output.clone()),
+        None if approval => {
+            let stamp = now.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            let output = json!({
+                "approved": true, "approver": "simulation", "comment": "", "timestamp": stamp,
+            });
+            done(output.as_object().cloned().unwrap_or_default())
+        }
+        None => done(Map::new()),
+    }
+}
+
+fn coverage(graph: &Graph, execution: &Execution, change: &Change) -> (Vec<Uuid>, Vec<Uuid>) {
+    let visited = &execution.memory.arrivals;
+    let taken: HashSet<Uuid> = change
+        .logs
+        .values()
+        .filter_map(|log| log.route.as_ref()?.get("taken")?.as_array())
+        .flatten()
+        .filter_map(|id| id.as_str()?.parse().ok())
+        .collect();
+    let steps = graph.definition.steps.iter().map(|step| step.id);
+    let transitions = graph.definition.transitions.iter().map(|t| t.id);
+    (
+        steps.filter(|id| !visited.contains_key(id)).collect(),
+        transitions.filter(|id| !taken.contains(id)).collect(),
+    )
+}

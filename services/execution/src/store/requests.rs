@@ -1,0 +1,89 @@
+//! Calls that carried a request_id. Invariant: a row is written in the transaction of its effect, so a
+//! call that failed leaves none.
+
+use chassis::idempotency::RequestKey;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// An earlier call with the same key.
+#[derive(Debug, Clone)]
+pub struct EarlierRequest {
+    pub caller: String,
+    pub method: String,
+    pub request_id: Uuid,
+    pub body_hash: Vec<u8>,
+    pub resource_id: Uuid,
+}
+
+pub async fn find_requests(
+    conn: &mut PgConnection,
+    keys: &[&RequestKey],
+) -> sqlx::Result<Vec<EarlierRequest>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (callers, methods, ids) = columns(keys);
+    sqlx::query_as!(
+        EarlierRequest,
+        "-- execution.find_requests
+        select r.caller, r.method, r.request_id, r.body_hash, r.resource_id
+        from unnest($1::text[], $2::text[], $3::uuid[]) as asked (caller, method, request_id)
+        join execution.requests r using (caller, method, request_id)",
+        &callers,
+        &methods,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Keeps the keys of calls that took effect. Waits for a concurrent call with the same key; returns
+/// fewer than given if one of them has committed meanwhile.
+pub async fn keep_requests(
+    conn: &mut PgConnection,
+    requests: &[(&RequestKey, Uuid)],
+) -> sqlx::Result<u64> {
+    if requests.is_empty() {
+        return Ok(0);
+    }
+    let keys: Vec<_> = requests.iter().map(|(key, _)| *key).collect();
+    let (callers, methods, ids) = columns(&keys);
+    let hashes: Vec<_> = keys.iter().map(|key| key.body_hash.clone()).collect();
+    let resources: Vec<_> = requests.iter().map(|(_, resource)| *resource).collect();
+    let done = sqlx::query!(
+        "-- execution.keep_requests
+        insert into execution.requests (caller, method, request_id, body_hash, resource_id)
+        select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::uuid[])
+        order by 1, 2, 3
+        on conflict do nothing",
+        &callers,
+        &methods,
+        &ids,
+        &hashes,
+        &resources,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Forgets requests older than seven days, at most 10 000 at once.
+pub async fn forget_requests(conn: &mut PgConnection) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "-- execution.forget_requests
+        delete from execution.requests where ctid = any(array(
+            select ctid from execution.requests where created_at < now() - interval '7 days'
+            limit 10000))",
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+fn columns(keys: &[&RequestKey]) -> (Vec<String>, Vec<String>, Vec<Uuid>) {
+    (
+        keys.iter().map(|key| key.caller.clone()).collect(),
+        keys.iter().map(|key| key.method.to_owned()).collect(),
+        keys.iter().map(|key| key.id).collect(),
+    )
+}

@@ -1,0 +1,241 @@
+//! The floors: the platform's own statements on the platform's own tables, without an engine, a queue or a
+//! wire. Two connections, as the committer has.
+
+use std::time::{Duration, Instant};
+
+use execution::write;
+use proto::catalog::v1::Workflow;
+use serde_json::json;
+use sqlx::{PgConnection, PgPool};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::drive::{Measured, histogram};
+use super::rows::{self, EVENT_BYTES, Ids};
+
+const CONNECTIONS: usize = 2;
+/// Executions of one transaction.
+const BATCH: usize = 256;
+/// Connections that commit single rows.
+const SINGLES: usize = 32;
+
+/// Executions a second whose rows are written at once: execution, five logs, share of the outbox,
+/// execution report.
+pub async fn steps(pool: &PgPool, workflow: &Workflow, executions: usize) -> anyhow::Result<f64> {
+    side_by_side(pool, workflow, executions, async |conn, ids, count| {
+        finished(conn, ids, count).await
+    })
+    .await
+}
+
+/// Executions a second whose rows are written in eleven transactions each: start, and for each of five
+/// jobs its lease and its result.
+pub async fn jobs(pool: &PgPool, workflow: &Workflow, executions: usize) -> anyhow::Result<f64> {
+    side_by_side(pool, workflow, executions, async |conn, ids, count| {
+        job_by_job(conn, ids, count).await
+    })
+    .await
+}
+
+/// One execution a transaction, one after another.
+pub async fn one_execution_at_a_time(
+    pool: &PgPool,
+    workflow: &Workflow,
+    executions: usize,
+) -> anyhow::Result<Measured> {
+    let ids = Ids::of(workflow)?;
+    let mut conn = pool.acquire().await?;
+    let mut latency = histogram();
+    let begun = Instant::now();
+    for _ in 0..executions {
+        let one = Instant::now();
+        finished(&mut conn, &ids, 1).await?;
+        latency.record(one.elapsed().as_micros() as u64)?;
+    }
+    Ok(Measured {
+        executions,
+        elapsed: begun.elapsed(),
+        latency,
+    })
+}
+
+/// Log rows a second, each in a transaction of its own, on many connections.
+pub async fn single_rows(
+    pool: &PgPool,
+    workflow: &Workflow,
+    time: Duration,
+) -> anyhow::Result<f64> {
+    let mut conn = pool.acquire().await?;
+    let ids = Ids::of(workflow)?;
+    let execution = rows::executions(&ids, 1, "COMPLETED", 7);
+    write::insert_executions(&mut conn, &execution).await?;
+    drop(conn);
+    let execution = execution.id[0];
+    let begun = Instant::now();
+    let mut writers: JoinSet<anyhow::Result<i32>> = JoinSet::new();
+    for writer in 0..SINGLES {
+        let (pool, ids) = (pool.clone(), Ids::of(workflow)?);
+        writers.spawn(async move {
+            let mut conn = pool.acquire().await?;
+            let mut written = 0;
+            while begun.elapsed() < time {
+                let mut log = rows::logs(&ids, &[execution], 0, "COMPLETED");
+                log.seq[0] = written * SINGLES as i32 + writer as i32;
+                write::insert_logs(&mut conn, &log).await?;
+                written += 1;
+            }
+            Ok(written)
+        });
+    }
+    let mut written = 0;
+    while let Some(ended) = writers.join_next().await {
+        written += ended??;
+    }
+    Ok(f64::from(written) / begun.elapsed().as_secs_f64())
+}
+
+async fn side_by_side(
+    pool: &PgPool,
+    workflow: &Workflow,
+    executions: usize,
+    write: impl AsyncFn(&mut PgConnection, &Ids, usize) -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    let ids = Ids::of(workflow)?;
+    let share = executions.div_ceil(CONNECTIONS);
+    let one = async || {
+        let mut conn = pool.acquire().await?;
+        let mut left = share;
+        while left > 0 {
+            let count = left.min(BATCH);
+            write(&mut conn, &ids, count).await?;
+            left -= count;
+        }
+        anyhow::Ok(())
+    };
+    let begun = Instant::now();
+    tokio::try_join!(one(), one())?;
+    Ok((share * CONNECTIONS) as f64 / begun.elapsed().as_secs_f64())
+}
+
+async fn finished(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow::Result<()> {
+    let executions = rows::executions(ids, count, "COMPLETED", 7);
+    let mut logs = write::Logs::default();
+    for step in 0..ids.steps.len() {
+        rows::append(
+            &mut logs,
+            rows::logs(ids, &executions.id, step, "COMPLETED"),
+        );
+    }
+    let mut tx = sqlx::Connection::begin(conn).await?;
+    write::insert_executions(&mut tx, &executions).await?;
+    write::insert_logs(&mut tx, &logs).await?;
+    outbox(&mut tx, count * 7).await?;
+    tx.commit().await?;
+    // Reporting has transactions of its own.
+    reports(conn, ids, &executions.id).await
+}
+
+async fn job_by_job(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow::Result<()> {
+    let executions = rows::executions(ids, count, "RUNNING", 1);
+    let mut logs = rows::logs(ids, &executions.id, 0, "PENDING");
+    let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+    write::insert_executions(&mut tx, &executions).await?;
+    write::insert_logs(&mut tx, &logs).await?;
+    write::insert_waits(&mut tx, &rows::waits(ids, &logs, 0)).await?;
+    write::put_memories(&mut tx, &executions.id, &rows::memories(count, 0)).await?;
+    outbox(&mut tx, count).await?;
+    tx.commit().await?;
+    let last = ids.steps.len() - 1;
+    for step in 0..=last {
+        let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+        lease(&mut tx, &logs.id).await?;
+        tx.commit().await?;
+        rows::complete(&mut logs, step);
+        let status = if step == last { "COMPLETED" } else { "RUNNING" };
+        let mut tx = sqlx::Connection::begin(&mut *conn).await?;
+        let moved = rows::moved(&executions.id, status, step as i32 + 2);
+        write::move_executions(&mut tx, &moved).await?;
+        write::delete_waits(&mut tx, &logs.id).await?;
+        write::update_logs(&mut tx, &logs).await?;
+        if step < last {
+            logs = rows::logs(ids, &executions.id, step + 1, "PENDING");
+            write::insert_logs(&mut tx, &logs).await?;
+            write::insert_waits(&mut tx, &rows::waits(ids, &logs, step + 1)).await?;
+            let memories = rows::memories(count, step + 1);
+            write::put_memories(&mut tx, &executions.id, &memories).await?;
+        } else {
+            write::delete_memories(&mut tx, &executions.id).await?;
+        }
+        outbox(&mut tx, count).await?;
+        tx.commit().await?;
+    }
+    reports(conn, ids, &executions.id).await
+}
+
+async fn lease(conn: &mut PgConnection, ids: &[Uuid]) -> anyhow::Result<()> {
+    sqlx::query(
+        "-- bench.lease
+        update execution.waits set held_by = 'bench/floor', lease_until = now() + interval '30 s',
+            wake_at = now() + interval '30 s'
+        where id = any($1)",
+    )
+    .bind(ids)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "-- bench.begin_work
+        update execution.execution_logs set status = 'RUNNING', assigned_at = now(), started_at = now()
+        where id = any($1)",
+    )
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes an outbox row and takes it away, as an acknowledgement does.
+async fn outbox(conn: &mut PgConnection, events: usize) -> anyhow::Result<()> {
+    let id = Uuid::now_v7();
+    write::insert_outbox(conn, &[id], &[vec![0; events * EVENT_BYTES]]).await?;
+    sqlx::query(
+        "-- bench.settle
+        delete from execution.outbox where id = $1",
+    )
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn reports(conn: &mut PgConnection, ids: &Ids, executions: &[Uuid]) -> anyhow::Result<()> {
+    let steps = ids.steps.iter().map(|id| {
+        (
+            id.to_string(),
+            json!({ "activations": 1, "completed": 1, "averageTime": 0.0 }),
+        )
+    });
+    let metrics = json!({
+        "status": "COMPLETED", "executionTime": 0.0,
+        "steps": steps.collect::<serde_json::Map<_, _>>(),
+        "transitions": ids.transitions.iter().map(|id| (id.to_string(), json!({ "taken": 1 })))
+            .collect::<serde_json::Map<_, _>>(),
+    });
+    let report_ids: Vec<Uuid> = executions
+        .iter()
+        .map(|id| Uuid::new_v5(id, b"report"))
+        .collect();
+    sqlx::query(
+        "-- bench.reports
+        insert into reporting.workflow_reports
+            (id, workflow_id, execution_id, report_type, metrics, period_start, period_end, applied_seq)
+        select id, $3, execution_id, 'execution', $4, now(), now(), 7
+        from unnest($1::uuid[], $2::uuid[]) as new (id, execution_id)",
+    )
+    .bind(report_ids)
+    .bind(executions)
+    .bind(ids.workflow)
+    .bind(metrics)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
