@@ -1,0 +1,166 @@
+//! All three services, and if nobody names a server a PostgreSQL, in this process: the same code and the same
+//! gRPC between them as in three.
+//!
+//! Invariant: nothing runs half. Whatever part ends takes the others with it, and the database goes last.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chassis::Shutdown;
+use devkit::{Durability, Options, Postgres};
+use tokio::task::JoinSet;
+
+use crate::admin::Admin;
+use crate::config::AllConfig;
+use crate::health;
+use crate::services::{Addresses, Ended, Listeners, Wiring, describe};
+
+/// From the first line to "serving", migrations of a large installation included.
+const START: Duration = Duration::from_secs(600);
+
+/// The platform, serving.
+#[derive(Debug)]
+pub struct Running {
+    pub addresses: Addresses,
+    /// None if what we know does not let one in: an administrator was there before, or has another password now.
+    pub admin: Option<Admin>,
+    /// With the rights of the private server's owner; None if the server is somebody else's.
+    pub private_database_url: Option<String>,
+    services: JoinSet<Ended>,
+    shutdown: Shutdown,
+    postgres: Option<Postgres>,
+}
+
+/// Returns when all three serve. Cancelling `shutdown.soft` stops them; so does `Running::stop`.
+pub async fn start(config: AllConfig, shutdown: Shutdown) -> anyhow::Result<Running> {
+    let listeners = Listeners::bind(&config).await?;
+    let addresses = listeners.addresses()?;
+    let (postgres, url) = database(&config).await?;
+    let admin = Admin::prepare(
+        &config.common.data_dir,
+        &config.admin_email,
+        config.given_password(),
+    )?;
+    chassis::bootstrap::bootstrap(&url)
+        .await
+        .context("preparing the database")?;
+    let wiring = Wiring {
+        config: &config,
+        admin: &admin,
+        url: &url,
+        shutdown: &shutdown,
+    };
+    let mut running = Running {
+        addresses,
+        services: wiring.spawn(listeners)?,
+        admin: None,
+        private_database_url: postgres.as_ref().map(|postgres| postgres.url("postgres")),
+        shutdown,
+        postgres,
+    };
+    match running.until_serving(admin).await {
+        Ok(admin) => {
+            running.admin = admin;
+            Ok(running)
+        }
+        Err(error) => {
+            running.shutdown.soft.cancel();
+            // Why a service ended says more than that it did.
+            Err(running.finish().await.err().unwrap_or(error))
+        }
+    }
+}
+
+impl Running {
+    async fn until_serving(&mut self, admin: Admin) -> anyhow::Result<Option<Admin>> {
+        let Addresses {
+            catalog,
+            execution,
+            reporting,
+        } = self.addresses;
+        let (catalog, execution, reporting) = (
+            catalog.to_string(),
+            execution.to_string(),
+            reporting.to_string(),
+        );
+        let serving = async {
+            tokio::join!(
+                health::until_serving(&catalog),
+                health::until_serving(&execution),
+                health::until_serving(&reporting)
+            )
+        };
+        tokio::select! {
+            _ = serving => {}
+            () = self.shutdown.soft.cancelled() => bail!("stopped while starting"),
+            Some(ended) = self.services.join_next() => return Err(describe(ended)),
+            () = tokio::time::sleep(START) => bail!("the services do not get ready"),
+        }
+        admin.verified(&catalog).await
+    }
+
+    /// None if the server is somebody else's, or is being started again.
+    pub fn private_database_pid(&self) -> Option<u32> {
+        self.postgres.as_ref().and_then(Postgres::pid)
+    }
+
+    /// Runs until something ends: a signal (then all is well), a service, the database.
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        let mut lost = self.postgres.as_ref().map(Postgres::lost);
+        let gone = async {
+            match &mut lost {
+                Some(lost) => lost
+                    .wait_for(Option::is_some)
+                    .await
+                    .ok()
+                    .and_then(|reason| reason.clone()),
+                None => std::future::pending().await,
+            }
+        };
+        let failure = tokio::select! {
+            () = self.shutdown.soft.cancelled() => None,
+            Some(ended) = self.services.join_next() => Some(describe(ended)),
+            reason = gone => Some(anyhow::anyhow!(reason.unwrap_or_default())),
+        };
+        if let Some(error) = failure {
+            self.shutdown.fail(format!("{error:#}"));
+        }
+        self.finish().await
+    }
+
+    /// Drains, then stops the database.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.soft.cancel();
+        self.finish().await
+    }
+
+    async fn finish(mut self) -> anyhow::Result<()> {
+        let mut first = None;
+        while let Some(ended) = self.services.join_next().await {
+            if !matches!(ended, Ok((_, Ok(())))) {
+                first.get_or_insert(describe(ended));
+            }
+        }
+        if let Some(postgres) = self.postgres.take() {
+            tokio::task::spawn_blocking(|| postgres.stop()).await?;
+        }
+        self.shutdown.outcome()?;
+        first.map_or(Ok(()), Err)
+    }
+}
+
+/// The server that was named, else our own, and the URL to it.
+async fn database(config: &AllConfig) -> anyhow::Result<(Option<Postgres>, String)> {
+    if let Some(url) = config.database_url() {
+        return Ok((None, url.to_owned()));
+    }
+    let options = Options {
+        folder: config.common.data_dir.clone(),
+        durability: Durability::Durable,
+        fetch: !config.no_fetch,
+    };
+    let say = |sentence: &str| eprintln!("{sentence}");
+    let postgres = tokio::task::spawn_blocking(move || Postgres::start(&options, &say)).await??;
+    let url = postgres.url("postgres");
+    Ok((Some(postgres), url))
+}
