@@ -14,7 +14,13 @@ pub struct Common {
     pub data_dir: PathBuf,
 
     /// PostgreSQL server to use, e.g. postgres://user:password@host/database.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    // The name of its own is for clap: a service has a `database_url`, too.
+    #[arg(
+        id = "shared_database_url",
+        long = "database-url",
+        env = "DATABASE_URL",
+        hide_env_values = true
+    )]
     pub database_url: Option<String>,
 
     /// Key with which services recognise each other; the same for all of them. Made if it is missing.

@@ -98,8 +98,12 @@ pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<()> {
     loop {
         match migrate_once(pool, migrator).await {
             Ok(()) => return Ok(()),
+            // Services that start together wait for each other for a moment: that is nobody's concern.
+            Err(error) if is_premature(&error) && pause < LONGEST_PAUSE => {
+                tracing::info!(%error, "waiting for what the tables need");
+            }
             Err(error) if is_premature(&error) => {
-                tracing::warn!(%error, "waiting for what the tables need");
+                tracing::warn!(%error, "still waiting for what the tables need");
             }
             Err(error) => return Err(Error::internal(error)),
         }

@@ -1,6 +1,8 @@
 //! Logs, traces and metrics. Installed once by a `main`; flushed when the guard goes, however the
 //! process ends.
 
+use std::io::IsTerminal;
+
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
@@ -50,7 +52,9 @@ pub struct TelemetryGuard {
 /// RUST_LOG. Traces and metrics are exported if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 pub fn init(service_name: &'static str, logs: Logs) -> Result<TelemetryGuard> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| logs.filter.into());
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let json = match std::env::var("WFP_LOG_FORMAT").as_deref() {
         Ok("json") => true,
         Ok("human") => false,
