@@ -1,0 +1,274 @@
+//! ExecutionService: starts, shows, lists, follows and cancels executions.
+
+use chassis::filter::{Filter, Kind};
+use chassis::input::Input;
+use chassis::page::Page;
+use chassis::{Error, Result, db};
+use model::json::INPUT;
+use model::status::ExecutionStatus;
+use proto::execution::v1 as pb;
+use proto::execution::v1::execution_service_server::ExecutionService;
+use serde_json::{Map, Value};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::answer::{Filled, fill};
+use super::{Change, simulation, view, watch};
+use crate::committer::{Action, Command, NewExecution, Target};
+use crate::state::Service;
+use crate::store;
+
+/// Executions that CheckExecutions names at most.
+const MOST_CHECKED: i64 = 1000;
+
+const FILTER: &[(&str, Kind)] = &[
+    ("workflow_id", Kind::Uuid),
+    ("client_id", Kind::Uuid),
+    ("status", Kind::Text),
+    ("started_at", Kind::Instant),
+    ("simulation", Kind::Bool),
+    ("metadata.*", Kind::Json),
+];
+
+pub struct Executions {
+    service: Service,
+}
+
+impl Executions {
+    pub fn new(service: Service) -> Self {
+        Self { service }
+    }
+
+    async fn start(&self, request: Request<pb::StartExecutionRequest>) -> Result<pb::Execution> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let workflow_id = call.input.uuid("workflow_id", &call.body.workflow_id);
+        let metadata = call
+            .input
+            .json("metadata", call.body.metadata.as_ref(), INPUT);
+        let is_simulation = check_metadata(&mut call.input, metadata.as_ref());
+        call.check()?;
+        let simulated = match &metadata {
+            Some(metadata) if is_simulation => {
+                Some(simulation::of_start(&self.service, workflow_id, metadata).await?)
+            }
+            _ => None,
+        };
+        let target = Target::New(Box::new(NewExecution {
+            workflow_id,
+            metadata,
+            simulated,
+        }));
+        self.submit(call.command("StartExecution", target, Action::Start)?)
+            .await
+    }
+
+    async fn cancel(&self, request: Request<pb::CancelExecutionRequest>) -> Result<pb::Execution> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let target = Target::Execution(call.input.uuid("id", &call.body.id));
+        let reason = call.input.text("reason", &call.body.reason, 0..=1000);
+        self.submit(call.command("CancelExecution", target, Action::Cancel { reason })?)
+            .await
+    }
+
+    /// Does it and shows what the execution is then.
+    async fn submit(&self, command: Command) -> Result<pb::Execution> {
+        let done = self.service.committer.submit(command).await?;
+        self.read(done.execution_id).await
+    }
+
+    async fn read(&self, id: Uuid) -> Result<pb::Execution> {
+        let mut conn = self.service.pool.acquire().await?;
+        let found = store::executions::get(&mut conn, id).await?;
+        drop(conn);
+        let mut row = found.ok_or_else(|| Error::not_found("execution", id))?;
+        let waits = row.waits.take().map(|waits| waits.0).unwrap_or_default();
+        if waits.is_empty() {
+            return Ok(view::execution(row, Vec::new()));
+        }
+        let definitions = &self.service.definitions;
+        let graph = definitions
+            .graph(row.workflow_id, row.workflow_version)
+            .await?;
+        let waits = waits.iter().map(|wait| view::wait(wait, &graph)).collect();
+        Ok(view::execution(row, waits))
+    }
+
+    async fn list(&self, body: pb::ListExecutionsRequest) -> Result<pb::ListExecutionsResponse> {
+        let query = ["ListExecutions", body.filter.as_str()];
+        let page = Page::parse(body.page_size, &body.page_token, &query)?;
+        let after = page.after_instant()?;
+        let filter = restriction(&Filter::parse(&body.filter, FILTER)?)?;
+        let limit = page.limit;
+        let Filled { items, last } = db::transaction(&self.service.pool, async move |conn| {
+            store::plan_each_time(conn).await?;
+            let rows = store::executions::list(conn, &filter, after, limit + 1);
+            fill(rows, limit, |row| {
+                let key = (row.started_at, row.id);
+                (key, view::execution(row, Vec::new()))
+            })
+            .await
+        })
+        .await?;
+        Ok(pb::ListExecutionsResponse {
+            executions: items,
+            next_page_token: last
+                .map(|(started_at, id)| page.next_instant(started_at, id))
+                .unwrap_or_default(),
+        })
+    }
+
+    async fn list_logs(
+        &self,
+        body: pb::ListExecutionLogsRequest,
+    ) -> Result<pb::ListExecutionLogsResponse> {
+        let mut input = Input::new();
+        let id = input.uuid("execution_id", &body.execution_id);
+        input.finish()?;
+        let query = ["ListExecutionLogs", body.execution_id.as_str()];
+        let page = Page::parse(body.page_size, &body.page_token, &query)?;
+        let after = match page.after.as_deref() {
+            None => 0,
+            Some([seq]) => seq.parse().map_err(|_| bad_token())?,
+            Some(_) => return Err(bad_token()),
+        };
+        let mut conn = self.service.pool.acquire().await?;
+        let runs = store::executions::runs(&mut conn, id).await?;
+        let runs = runs.ok_or_else(|| Error::not_found("execution", id))?;
+        let definitions = &self.service.definitions;
+        let graph = definitions
+            .pinned(&mut conn, runs.workflow_id, runs.workflow_version)
+            .await?;
+        let rows = store::logs::list(&mut conn, id, after, page.limit + 1);
+        let Filled { items, last } =
+            fill(rows, page.limit, |row| (row.seq, view::log(row, &graph))).await?;
+        Ok(pb::ListExecutionLogsResponse {
+            logs: items,
+            next_page_token: last.map(|seq| page.next_token(&[&seq])).unwrap_or_default(),
+        })
+    }
+
+    async fn check(&self) -> Result<pb::CheckExecutionsResponse> {
+        let mut conn = self.service.pool.acquire().await?;
+        let stuck = store::executions::without_reason(&mut conn, MOST_CHECKED).await?;
+        let open_executions = store::executions::count_open(&mut conn).await?;
+        Ok(pb::CheckExecutionsResponse {
+            execution_ids: stuck.iter().map(Uuid::to_string).collect(),
+            open_executions,
+        })
+    }
+}
+
+/// Checks the documented keys; says whether it is a simulation.
+fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> bool {
+    let get = |key: &str| metadata.and_then(|metadata| metadata.get(key));
+    if get("inputData").is_some_and(|data| !data.is_object()) {
+        input.push("metadata.inputData", "is not an object");
+    }
+    match get("simulation") {
+        None => false,
+        Some(Value::Bool(simulation)) => *simulation,
+        Some(_) => {
+            input.push("metadata.simulation", "is neither true nor false");
+            false
+        }
+    }
+}
+
+fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
+    let status = filter.text("status");
+    if let Some(word) = status.filter(|word| ExecutionStatus::parse(word).is_none()) {
+        let words: Vec<&str> = ExecutionStatus::ALL.iter().map(|s| s.as_str()).collect();
+        let description = format!("status wants one of {}, not {word:?}", words.join(", "));
+        return Err(Error::invalid("filter", description));
+    }
+    let metadata = filter.nested("metadata");
+    if metadata
+        .as_ref()
+        .is_some_and(|object| object.get("inputData").is_some())
+    {
+        let description = "metadata.inputData is not searchable; other keys of the metadata are";
+        return Err(Error::invalid("filter", description));
+    }
+    Ok(store::executions::Filter {
+        workflow_id: filter.uuid("workflow_id"),
+        client_id: filter.uuid("client_id"),
+        status: status.map(str::to_owned),
+        started_from: filter.at_least("started_at"),
+        started_before: filter.before("started_at"),
+        simulation: filter.bool("simulation"),
+        metadata,
+    })
+}
+
+fn bad_token() -> Error {
+    Error::invalid("page_token", "is not a token that this method returned")
+}
+
+#[tonic::async_trait]
+impl ExecutionService for Executions {
+    async fn start_execution(
+        &self,
+        request: Request<pb::StartExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        Ok(Response::new(self.start(request).await?))
+    }
+
+    async fn get_execution(
+        &self,
+        request: Request<pb::GetExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let mut input = Input::new();
+        let id = input.uuid("id", &request.get_ref().id);
+        input.finish()?;
+        Ok(Response::new(self.read(id).await?))
+    }
+
+    async fn list_executions(
+        &self,
+        request: Request<pb::ListExecutionsRequest>,
+    ) -> Result<Response<pb::ListExecutionsResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn list_execution_logs(
+        &self,
+        request: Request<pb::ListExecutionLogsRequest>,
+    ) -> Result<Response<pb::ListExecutionLogsResponse>, Status> {
+        Ok(Response::new(self.list_logs(request.into_inner()).await?))
+    }
+
+    type WatchExecutionStream = ReceiverStream<Result<pb::WatchExecutionResponse, Status>>;
+
+    async fn watch_execution(
+        &self,
+        request: Request<pb::WatchExecutionRequest>,
+    ) -> Result<Response<Self::WatchExecutionStream>, Status> {
+        let mut input = Input::new();
+        let id = input.uuid("id", &request.get_ref().id);
+        input.finish()?;
+        Ok(Response::new(watch::start(&self.service, id).await?))
+    }
+
+    async fn cancel_execution(
+        &self,
+        request: Request<pb::CancelExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        Ok(Response::new(self.cancel(request).await?))
+    }
+
+    async fn check_executions(
+        &self,
+        _: Request<pb::CheckExecutionsRequest>,
+    ) -> Result<Response<pb::CheckExecutionsResponse>, Status> {
+        Ok(Response::new(self.check().await?))
+    }
+
+    async fn simulate_workflow(
+        &self,
+        request: Request<pb::SimulateWorkflowRequest>,
+    ) -> Result<Response<pb::SimulateWorkflowResponse>, Status> {
+        let simulated = simulation::of_request(&self.service, request.into_inner()).await?;
+        Ok(Response::new(simulated))
+    }
+}

@@ -1,0 +1,273 @@
+//! JobService: workers' work. A worker that asks too early waits here; who holds a job is the database's
+//! to say.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chassis::input::Input;
+use chassis::{Error, Result, auth};
+use model::json::INPUT;
+use model::text;
+use prost::Message;
+use proto::execution::v1 as pb;
+use proto::execution::v1::job_service_server::JobService;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Change, actor};
+use crate::committer::{Action, Done, Target};
+use crate::engine::{Answer, Failure};
+use crate::leasing::{self, Ask, Turns};
+use crate::state::Service;
+use crate::store;
+
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a waiting worker looks, whatever it was told: the table is the truth.
+const POLL: Duration = Duration::from_secs(1);
+/// How soon it looks again after a commit; each look in vain doubles it, so that commits that concern
+/// others cost little.
+const SOONEST: Duration = Duration::from_millis(5);
+const LATEST: Duration = Duration::from_millis(200);
+/// Characters.
+const LONGEST_WORKER: usize = 200;
+const LONGEST_CODE: usize = 100;
+const LONGEST_MESSAGE: usize = 10_000;
+const MOST_TYPES: usize = 100;
+const MOST_JOBS: i32 = 1000;
+
+pub struct Jobs {
+    service: Service,
+    turns: Arc<Turns>,
+}
+
+impl Jobs {
+    pub fn new(service: Service) -> Self {
+        Self {
+            service,
+            turns: Arc::default(),
+        }
+    }
+
+    async fn activate(&self, ask: Ask, wait: Duration) -> Result<Vec<pb::Job>> {
+        let until = Instant::now() + wait;
+        let mut changes = self.service.changes.clone();
+        let mut pause = SOONEST;
+        loop {
+            changes.mark_unchanged();
+            let Service {
+                pool, definitions, ..
+            } = &self.service;
+            let jobs = leasing::lease(pool, definitions, &self.turns, &ask).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !jobs.is_empty() || left.is_zero() {
+                return Ok(jobs);
+            }
+            let poll = tokio::time::sleep(POLL.min(left));
+            let hint = async {
+                tokio::time::sleep(pause.min(left)).await;
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = poll => {}
+                () = hint => {}
+                () = self.service.shutdown.soft.cancelled() => return Ok(jobs),
+            }
+            pause = (pause * 2).min(LATEST);
+        }
+    }
+
+    /// Does it for the holder of a job.
+    async fn change<B: Message>(
+        &self,
+        mut call: Change<B>,
+        method: &'static str,
+        id: &str,
+        answer: Answer,
+    ) -> Result<(Uuid, Done)> {
+        let id = call.input.uuid("job_id", id);
+        let command = call.command(method, Target::Wait(id), Action::Answer(answer))?;
+        Ok((id, self.service.committer.submit(command).await?))
+    }
+
+    async fn fail(&self, request: Request<pb::FailJobRequest>) -> Result<pb::FailJobResponse> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let worker = check_worker(&mut call.input, &call.body.worker);
+        let code = match call.body.error_code.as_str() {
+            "" => "JOB_FAILED",
+            code => check_word(&mut call.input, code),
+        };
+        let answer = Answer::Fail {
+            worker,
+            failure: failure(code, &call.body.error_message),
+            no_retry: call.body.no_retry,
+        };
+        let id = call.body.job_id.clone();
+        let (id, _) = self.change(call, "FailJob", &id, answer).await?;
+        // Not from the answer of the commit: a repetition of the call has done nothing.
+        let mut conn = self.service.pool.acquire().await?;
+        let will_retry = store::jobs::will_retry(&mut conn, id).await?;
+        Ok(pb::FailJobResponse {
+            will_retry: will_retry.unwrap_or_default(),
+        })
+    }
+
+    async fn extend(&self, request: Request<pb::ExtendJobRequest>) -> Result<pb::Job> {
+        let caller = auth::caller(&request)?;
+        let body = request.get_ref();
+        let mut input = Input::new();
+        let id = input.uuid("job_id", &body.job_id);
+        let worker = check_worker(&mut input, &body.worker);
+        let lease = check_lease(&mut input, body.lease_duration.as_ref());
+        input.finish()?;
+        let holder = actor(caller).holder(&worker);
+        let Service {
+            pool, definitions, ..
+        } = &self.service;
+        if let Some(job) = leasing::extend(pool, definitions, (id, &holder), lease).await? {
+            return Ok(job);
+        }
+        let mut conn = pool.acquire().await?;
+        match store::jobs::will_retry(&mut conn, id).await? {
+            None => Err(Error::not_found("job", id)),
+            Some(_) => Err(Error::precondition(
+                "JOB_NOT_HELD",
+                "the job is not held by this worker (any more); nothing was changed",
+            )),
+        }
+    }
+}
+
+fn failure(code: &str, message: &str) -> Failure {
+    Failure::new(code, text::clean(message, LONGEST_MESSAGE))
+}
+
+fn check_worker(input: &mut Input, worker: &str) -> String {
+    input.text("worker", worker, 1..=LONGEST_WORKER)
+}
+
+/// A failure's code is UPPER_SNAKE, so that reports and conditions can count on it.
+fn check_word<'a>(input: &mut Input, code: &'a str) -> &'a str {
+    let is_word = code.starts_with(|c: char| c.is_ascii_uppercase())
+        && code
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if !is_word || code.len() > LONGEST_CODE {
+        let description =
+            format!("is not an UPPER_SNAKE word of at most {LONGEST_CODE} characters");
+        input.push("error_code", description);
+    }
+    code
+}
+
+fn check_lease(input: &mut Input, lease: Option<&prost_types::Duration>) -> Duration {
+    let lease = input
+        .duration("lease_duration", lease)
+        .unwrap_or(DEFAULT_LEASE);
+    if !LEASE.contains(&lease) {
+        input.push("lease_duration", "is not between 1 s and 1 h");
+    }
+    lease
+}
+
+fn check_ask(
+    input: &mut Input,
+    body: &pb::ActivateJobsRequest,
+    worker: impl FnOnce(&str) -> String,
+) -> (Ask, Duration) {
+    let holder = worker(&check_worker(input, &body.worker));
+    if !(1..=MOST_TYPES).contains(&body.job_types.len()) {
+        input.push("job_types", format!("wants 1 to {MOST_TYPES} job types"));
+    }
+    let types = body.job_types.iter().take(MOST_TYPES).enumerate();
+    let mut job_types: Vec<String> = types
+        .map(|(at, job_type)| input.text(&format!("job_types[{at}]"), job_type, 1..=100))
+        .collect();
+    job_types.sort_unstable();
+    job_types.dedup();
+    if !(0..=MOST_JOBS).contains(&body.max_jobs) {
+        input.push(
+            "max_jobs",
+            format!("is not between 1 and {MOST_JOBS}; 0 means 1"),
+        );
+    }
+    let wait = input
+        .duration("wait_timeout", body.wait_timeout.as_ref())
+        .unwrap_or_default();
+    if wait > LONGEST_WAIT {
+        input.push("wait_timeout", "is more than 60 s");
+    }
+    let ask = Ask {
+        job_types,
+        holder,
+        limit: usize::try_from(body.max_jobs).unwrap_or_default().max(1),
+        lease: check_lease(input, body.lease_duration.as_ref()),
+    };
+    (ask, wait)
+}
+
+#[tonic::async_trait]
+impl JobService for Jobs {
+    async fn activate_jobs(
+        &self,
+        request: Request<pb::ActivateJobsRequest>,
+    ) -> Result<Response<pb::ActivateJobsResponse>, Status> {
+        let actor = actor(auth::caller(&request)?);
+        let mut input = Input::new();
+        let (ask, wait) = check_ask(&mut input, request.get_ref(), |worker| actor.holder(worker));
+        input.finish()?;
+        let jobs = self.activate(ask, wait).await?;
+        Ok(Response::new(pb::ActivateJobsResponse { jobs }))
+    }
+
+    async fn complete_job(
+        &self,
+        request: Request<pb::CompleteJobRequest>,
+    ) -> Result<Response<pb::CompleteJobResponse>, Status> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let worker = check_worker(&mut call.input, &call.body.worker);
+        let output = call.input.json("output", call.body.output.as_ref(), INPUT);
+        let answer = Answer::Complete {
+            worker,
+            output: output.unwrap_or_default(),
+        };
+        let id = call.body.job_id.clone();
+        self.change(call, "CompleteJob", &id, answer).await?;
+        Ok(Response::new(pb::CompleteJobResponse {}))
+    }
+
+    async fn fail_job(
+        &self,
+        request: Request<pb::FailJobRequest>,
+    ) -> Result<Response<pb::FailJobResponse>, Status> {
+        Ok(Response::new(self.fail(request).await?))
+    }
+
+    async fn throw_job_error(
+        &self,
+        request: Request<pb::ThrowJobErrorRequest>,
+    ) -> Result<Response<pb::ThrowJobErrorResponse>, Status> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let worker = check_worker(&mut call.input, &call.body.worker);
+        let code = call
+            .input
+            .text("error_code", &call.body.error_code, 1..=LONGEST_CODE);
+        let failure = failure(&code, &call.body.error_message);
+        let id = call.body.job_id.clone();
+        let answer = Answer::Throw { worker, failure };
+        self.change(call, "ThrowJobError", &id, answer).await?;
+        Ok(Response::new(pb::ThrowJobErrorResponse {}))
+    }
+
+    async fn extend_job(
+        &self,
+        request: Request<pb::ExtendJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        Ok(Response::new(self.extend(request).await?))
+    }
+}

@@ -1,0 +1,178 @@
+//! Simulations, asked for by SimulateWorkflow or by a start's metadata. Invariant: nothing here writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chassis::input::Input;
+use chassis::{Error, Result, db};
+use model::graph::Graph;
+use model::json::{self, INPUT};
+use model::wire;
+use proto::execution::v1 as pb;
+use serde_json::{Map, Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::answer::Room;
+use super::view;
+use crate::engine;
+use crate::simulate::{self, Mock, Mocks, Simulated};
+use crate::state::Service;
+use crate::store::executions::Execution;
+use crate::store::logs::Log;
+
+/// What a start with `metadata.simulation` is going to store: everybody answers with defaults.
+pub async fn of_start(
+    service: &Service,
+    workflow_id: Uuid,
+    metadata: &Map<String, Value>,
+) -> Result<(engine::Execution, engine::Change)> {
+    let targets = service
+        .definitions
+        .resolve_starts(vec![workflow_id])
+        .await?;
+    let target = targets.get(&workflow_id);
+    let target = target.ok_or_else(|| Error::not_found("workflow", workflow_id))?;
+    let graph = service
+        .definitions
+        .graph(workflow_id, target.version)
+        .await?;
+    let input = metadata.get("inputData").and_then(Value::as_object);
+    let input = input.cloned().unwrap_or_default();
+    let simulated = run(service, graph, input, Mocks::new()).await?;
+    Ok((simulated.execution, simulated.change))
+}
+
+/// Answers SimulateWorkflow.
+pub async fn of_request(
+    service: &Service,
+    body: pb::SimulateWorkflowRequest,
+) -> Result<pb::SimulateWorkflowResponse> {
+    let mut input = Input::new();
+    let workflow_id = input.uuid("workflow_id", &body.workflow_id);
+    if body.version < 0 {
+        input.push("version", "is negative");
+    }
+    let data = input
+        .json("input_data", body.input_data.as_ref(), INPUT)
+        .unwrap_or_default();
+    let mocks = read_mocks(&mut input, &body.mocks);
+    input.finish()?;
+    let graph = match body.version {
+        0 => service.definitions.working_copy(workflow_id).await?,
+        version => service.definitions.graph(workflow_id, version).await?,
+    };
+    let simulated = run(service, graph.clone(), data.clone(), mocks).await?;
+    Ok(show(simulated, &graph, data))
+}
+
+fn read_mocks(input: &mut Input, mocks: &HashMap<String, prost_types::ListValue>) -> Mocks {
+    let mut read = Mocks::new();
+    for (step, answers) in mocks {
+        let field = format!("mocks[{step:?}]");
+        let answers = input
+            .keep(&field, wire::json_from_list(answers))
+            .unwrap_or_default();
+        let answers = answers.iter().enumerate().filter_map(|(at, answer)| {
+            let parsed = json::check(answer, INPUT).and_then(|()| Mock::parse(answer));
+            input.keep(&format!("{field}[{at}]"), parsed)
+        });
+        read.insert(step.clone(), answers.collect());
+    }
+    read
+}
+
+/// Up to ten thousand activations are work for a thread that answers nobody else.
+async fn run(
+    service: &Service,
+    graph: Arc<Graph>,
+    input: Map<String, Value>,
+    mocks: Mocks,
+) -> Result<Simulated> {
+    let mut conn = service.pool.acquire().await?;
+    let now = db::now(&mut conn).await?;
+    drop(conn);
+    tokio::task::spawn_blocking(move || simulate::run(&graph, input, &mocks, now))
+        .await
+        .map_err(Error::internal)
+}
+
+fn show(
+    simulated: Simulated,
+    graph: &Graph,
+    input: Map<String, Value>,
+) -> pb::SimulateWorkflowResponse {
+    let id = simulated.execution.id;
+    let execution = view::execution(execution_row(simulated.execution, input), Vec::new());
+    let mut room = Room::default();
+    room.fits(&execution);
+    let logs = simulated
+        .change
+        .logs
+        .into_values()
+        .map(|log| view::log(log_row(log, id), graph));
+    let words = |ids: Vec<Uuid>| ids.iter().map(Uuid::to_string).collect();
+    pb::SimulateWorkflowResponse {
+        execution: Some(execution),
+        logs: logs.take_while(|log| room.fits(log)).collect(),
+        unvisited_step_ids: words(simulated.unvisited_steps),
+        untaken_transition_ids: words(simulated.untaken_transitions),
+    }
+}
+
+/// The row that the execution would have.
+fn execution_row(execution: engine::Execution, input: Map<String, Value>) -> Execution {
+    let metadata = json!({ "inputData": input, "simulation": true });
+    let (error, error_code) = texts(execution.failure);
+    Execution {
+        id: execution.id,
+        workflow_id: execution.workflow_id,
+        client_id: execution.client_id,
+        status: execution.status.to_string(),
+        started_at: execution.started_at,
+        completed_at: execution.completed_at,
+        metadata: metadata.as_object().cloned().map(Json),
+        created_at: execution.started_at,
+        updated_at: execution.memory.last_at,
+        workflow_version: execution.version,
+        error,
+        error_code,
+        revision: 1,
+        waits: None,
+    }
+}
+
+/// The row that a log would have.
+fn log_row(log: engine::Log, execution_id: Uuid) -> Log {
+    let (error, error_code) = texts(log.failure);
+    let route = match log.route {
+        Some(Value::Object(route)) => Some(Json(route)),
+        _ => None,
+    };
+    Log {
+        id: Uuid::now_v7(),
+        execution_id,
+        step_id: Some(log.step_id),
+        status: log.status.to_string(),
+        message: log.message,
+        data: log.data.map(Json),
+        error,
+        started_at: log.times.started_at,
+        completed_at: log.completed_at,
+        seq: log.seq,
+        activation: log.activation,
+        attempt: log.attempt,
+        queued_at: log.times.queued_at,
+        available_at: log.times.available_at,
+        assigned_at: log.times.assigned_at,
+        route,
+        error_code,
+        event_seq: log.event_seq,
+    }
+}
+
+fn texts(failure: Option<engine::Failure>) -> (Option<String>, Option<String>) {
+    failure
+        .map(|failure| (failure.message, failure.code))
+        .unzip()
+}

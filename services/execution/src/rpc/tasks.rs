@@ -1,0 +1,220 @@
+//! TaskService: people's work. Who may do what is the engine's to say.
+
+use chassis::auth::{self, User};
+use chassis::filter::{Filter, Kind};
+use chassis::input::Input;
+use chassis::page::Page;
+use chassis::{Error, Result};
+use model::json::INPUT;
+use prost::Message;
+use proto::execution::v1 as pb;
+use proto::execution::v1::task_service_server::TaskService;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::answer::Room;
+use super::{Change, view};
+use crate::committer::{Action, Target};
+use crate::context;
+use crate::engine::{Answer, Decision};
+use crate::state::Service;
+use crate::store;
+use crate::store::tasks::{Mine, TaskFilter};
+
+const FILTER: &[(&str, Kind)] = &[
+    ("mine", Kind::Bool),
+    ("execution_id", Kind::Uuid),
+    ("workflow_id", Kind::Uuid),
+    ("client_id", Kind::Uuid),
+    ("group", Kind::Text),
+];
+
+/// Characters of a comment.
+const LONGEST_COMMENT: usize = 10_000;
+
+pub struct Tasks {
+    service: Service,
+}
+
+impl Tasks {
+    pub fn new(service: Service) -> Self {
+        Self { service }
+    }
+
+    async fn list(&self, user: &User, body: pb::ListTasksRequest) -> Result<pb::ListTasksResponse> {
+        // Whose tasks are listed is part of the question.
+        let asked_by = user.id.to_string();
+        let query = ["ListTasks", body.filter.as_str(), asked_by.as_str()];
+        let page = Page::parse(body.page_size, &body.page_token, &query)?;
+        let after = page.after_instant()?;
+        let filter = restriction(&Filter::parse(&body.filter, FILTER)?, user)?;
+        let mut conn = self.service.pool.acquire().await?;
+        let rows = store::tasks::list(&mut conn, &filter, after, page.limit + 1).await?;
+        let mut room = Room::default();
+        let mut tasks = Vec::with_capacity(rows.len());
+        let mut last = None;
+        for row in rows {
+            let key = (row.created_at, row.id);
+            let definitions = &self.service.definitions;
+            let graph = definitions
+                .pinned(&mut conn, row.workflow_id, row.workflow_version)
+                .await?;
+            let Some(task) = view::task(row, &graph) else {
+                continue;
+            };
+            if tasks.len() as i64 == page.limit || !room.fits(&task) {
+                let next = last.map(|(created_at, id)| page.next_instant(created_at, id));
+                return Ok(pb::ListTasksResponse {
+                    tasks,
+                    next_page_token: next.unwrap_or_default(),
+                });
+            }
+            tasks.push(task);
+            last = Some(key);
+        }
+        Ok(pb::ListTasksResponse {
+            tasks,
+            next_page_token: String::new(),
+        })
+    }
+
+    async fn read(&self, id: Uuid) -> Result<pb::Task> {
+        let mut conn = self.service.pool.acquire().await?;
+        let row = store::tasks::get(&mut conn, id).await?;
+        let row = row.ok_or_else(|| Error::not_found("task", id))?;
+        let execution_id = row.execution_id;
+        let definitions = &self.service.definitions;
+        let graph = definitions
+            .pinned(&mut conn, row.workflow_id, row.workflow_version)
+            .await?;
+        let mut task = view::task(row, &graph).ok_or_else(|| Error::not_found("task", id))?;
+        task.data = Some(context::of(&mut conn, execution_id).await?.data);
+        Ok(task)
+    }
+
+    /// Does it and shows what the task is then.
+    async fn change<B: Message>(
+        &self,
+        mut call: Change<B>,
+        method: &'static str,
+        id: &str,
+        answer: Answer,
+    ) -> Result<pb::Task> {
+        let id = call.input.uuid("id", id);
+        let command = call.command(method, Target::Wait(id), Action::Answer(answer))?;
+        self.service.committer.submit(command).await?;
+        self.read(id).await
+    }
+}
+
+fn restriction(filter: &Filter, user: &User) -> Result<TaskFilter> {
+    let mine = match filter.bool("mine") {
+        None => None,
+        Some(true) => Some(Mine {
+            email: user.email.clone(),
+            groups: user.groups.clone(),
+        }),
+        Some(false) => {
+            return Err(Error::invalid(
+                "filter",
+                "mine wants true, or to be left out",
+            ));
+        }
+    };
+    Ok(TaskFilter {
+        mine,
+        execution_id: filter.uuid("execution_id"),
+        workflow_id: filter.uuid("workflow_id"),
+        client_id: filter.uuid("client_id"),
+        group: filter.text("group").map(str::to_owned),
+    })
+}
+
+#[tonic::async_trait]
+impl TaskService for Tasks {
+    async fn list_tasks(
+        &self,
+        request: Request<pb::ListTasksRequest>,
+    ) -> Result<Response<pb::ListTasksResponse>, Status> {
+        let user = auth::user(&request)?.clone();
+        Ok(Response::new(self.list(&user, request.into_inner()).await?))
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<pb::GetTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let mut input = Input::new();
+        let id = input.uuid("id", &request.get_ref().id);
+        input.finish()?;
+        Ok(Response::new(self.read(id).await?))
+    }
+
+    async fn claim_task(
+        &self,
+        request: Request<pb::ClaimTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let call = Change::read(request, |body| &mut body.request_id)?;
+        let id = call.body.id.clone();
+        let answer = Answer::Claim;
+        Ok(Response::new(
+            self.change(call, "ClaimTask", &id, answer).await?,
+        ))
+    }
+
+    async fn release_task(
+        &self,
+        request: Request<pb::ReleaseTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let call = Change::read(request, |body| &mut body.request_id)?;
+        let id = call.body.id.clone();
+        let answer = Answer::Release;
+        Ok(Response::new(
+            self.change(call, "ReleaseTask", &id, answer).await?,
+        ))
+    }
+
+    async fn approve_task(
+        &self,
+        request: Request<pb::ApproveTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let id = call.body.id.clone();
+        let comment = call
+            .input
+            .text("comment", &call.body.comment, 0..=LONGEST_COMMENT);
+        let answer = Answer::Decide(Decision::Approve { comment });
+        Ok(Response::new(
+            self.change(call, "ApproveTask", &id, answer).await?,
+        ))
+    }
+
+    async fn reject_task(
+        &self,
+        request: Request<pb::RejectTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let id = call.body.id.clone();
+        let comment = call
+            .input
+            .text("comment", &call.body.comment, 0..=LONGEST_COMMENT);
+        let answer = Answer::Decide(Decision::Reject { comment });
+        Ok(Response::new(
+            self.change(call, "RejectTask", &id, answer).await?,
+        ))
+    }
+
+    async fn submit_task(
+        &self,
+        request: Request<pb::SubmitTaskRequest>,
+    ) -> Result<Response<pb::Task>, Status> {
+        let mut call = Change::read(request, |body| &mut body.request_id)?;
+        let id = call.body.id.clone();
+        let data = call.input.json("data", call.body.data.as_ref(), INPUT);
+        let data = data.unwrap_or_default();
+        let answer = Answer::Decide(Decision::Submit { data });
+        Ok(Response::new(
+            self.change(call, "SubmitTask", &id, answer).await?,
+        ))
+    }
+}

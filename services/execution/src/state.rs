@@ -1,0 +1,19 @@
+//! What every call of this service works with.
+
+use chassis::Shutdown;
+use sqlx::PgPool;
+use tokio::sync::watch;
+
+use crate::committer::Committer;
+use crate::definitions::Definitions;
+
+/// Cheap to clone; no state that is not in PostgreSQL.
+#[derive(Clone)]
+pub struct Service {
+    pub pool: PgPool,
+    pub committer: Committer,
+    pub definitions: Definitions,
+    /// Moves with every commit: a hint to look again, never the truth.
+    pub changes: watch::Receiver<u64>,
+    pub shutdown: Shutdown,
+}

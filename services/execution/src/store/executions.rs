@@ -1,0 +1,210 @@
+//! Reads executions. Invariant: nothing here writes; what is listed is in start order, newest first, so a
+//! page never repeats or skips what an earlier page showed.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use tokio_stream::Stream;
+use uuid::Uuid;
+
+/// A row of `workflow_executions`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    pub id: Uuid,
+    pub workflow_id: Uuid,
+    pub client_id: Uuid,
+    /// A word of `execution.execution_status`.
+    pub status: String,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub metadata: Option<Json<Map<String, Value>>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub workflow_version: i32,
+    pub error: Option<String>,
+    pub error_code: Option<String>,
+    pub revision: i64,
+    /// What it waits for, of the same moment; not read in lists.
+    pub waits: Option<Json<Vec<Wait>>>,
+}
+
+/// A row of `waits`, as an execution shows it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Wait {
+    pub id: Uuid,
+    pub step_id: Uuid,
+    pub kind: String,
+    pub created_at: DateTime<Utc>,
+    pub wake_at: Option<DateTime<Utc>>,
+    pub available_at: DateTime<Utc>,
+    pub job_type: Option<String>,
+    pub held_by: Option<String>,
+    pub task_group: Option<String>,
+    pub assignees: Vec<String>,
+}
+
+/// What a list is restricted to; `None` restricts nothing.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub workflow_id: Option<Uuid>,
+    pub client_id: Option<Uuid>,
+    pub status: Option<String>,
+    pub started_from: Option<DateTime<Utc>>,
+    pub started_before: Option<DateTime<Utc>>,
+    pub simulation: Option<bool>,
+    /// An object that the metadata without its input must contain.
+    pub metadata: Option<Value>,
+}
+
+/// The place in a list: start and id of the last row shown.
+pub type Place = (DateTime<Utc>, Uuid);
+
+pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execution>> {
+    sqlx::query_as!(
+        Execution,
+        r#"-- execution.get_execution
+        select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
+               metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
+               workflow_version, error, error_code, revision,
+               (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
+                  from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
+                               task_group, assignees
+                          from execution.waits
+                         where execution_id = e.id) w) as "waits: Json<Vec<Wait>>"
+          from execution.workflow_executions e
+         where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// What a watcher compares before it reads more.
+pub async fn revision(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        r#"-- execution.get_execution_revision
+        select revision from execution.workflow_executions where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// What an execution runs.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    pub workflow_id: Uuid,
+    pub workflow_version: i32,
+}
+
+pub async fn runs(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Runs>> {
+    sqlx::query_as!(
+        Runs,
+        r#"-- execution.get_executed_version
+        select workflow_id, workflow_version from execution.workflow_executions where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// At most `limit` executions after a place. A stream, because a page of large metadata is cut short by
+/// its reader before it fills the memory.
+pub fn list<'c>(
+    conn: &'c mut PgConnection,
+    filter: &Filter,
+    after: Option<Place>,
+    limit: i64,
+) -> impl Stream<Item = sqlx::Result<Execution>> + Send + 'c {
+    let (after_start, after_id) = after.unzip();
+    sqlx::query_as!(
+        Execution,
+        r#"-- execution.list_executions
+        select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
+               metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
+               workflow_version, error, error_code, revision,
+               null::json as "waits: Json<Vec<Wait>>"
+          from execution.workflow_executions
+         where ($1::uuid is null or workflow_id = $1)
+           and ($2::uuid is null or client_id = $2)
+           and ($3::text is null or status = $3::text::execution.execution_status)
+           and ($4::timestamptz is null or started_at >= $4)
+           and ($5::timestamptz is null or started_at < $5)
+           and ($6::bool is null or simulation = $6)
+           and ($7::jsonb is null
+                or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
+           and ($8::timestamptz is null or (started_at, id) < ($8, $9::uuid))
+         order by started_at desc, id desc
+         limit $10"#,
+        filter.workflow_id,
+        filter.client_id,
+        filter.status,
+        filter.started_from,
+        filter.started_before,
+        filter.simulation,
+        filter.metadata,
+        after_start,
+        after_id,
+        limit
+    )
+    .fetch(conn)
+}
+
+/// What the events of an execution are made of, beside its logs.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub id: Uuid,
+    pub workflow_id: Uuid,
+    pub client_id: Uuid,
+    pub workflow_version: i32,
+    pub status: String,
+    pub started_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+    pub event_count: i32,
+}
+
+/// Those of `ids` that have events: unknown ones and simulations are left out.
+pub async fn told(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Told>> {
+    sqlx::query_as!(
+        Told,
+        r#"-- execution.get_told_executions
+        select id, workflow_id, client_id, workflow_version, status::text as "status!", started_at,
+               completed_at, event_count
+          from execution.workflow_executions
+         where id = any($1) and not simulation
+         order by id"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// How many executions are not over.
+pub async fn count_open(conn: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"-- execution.count_open_executions
+        select count(*) as "count!"
+          from execution.workflow_executions
+         where status in ('PENDING', 'RUNNING') and status <> 'COMPLETED'"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Open executions that wait for nothing: there are none unless something is broken.
+pub async fn without_reason(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"-- execution.list_executions_without_reason
+        select e.id
+          from execution.workflow_executions e
+         where e.status in ('PENDING', 'RUNNING') and e.status <> 'COMPLETED'
+           and not exists (select from execution.waits w where w.execution_id = e.id)
+         order by e.started_at, e.id
+         limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}

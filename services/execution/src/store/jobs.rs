@@ -1,0 +1,229 @@
+//! Leases jobs. Invariant: a row is leased only while its `held_by` is null, under its lock, and `waits`
+//! is touched before `execution_logs` as everywhere. An expired lease is not null: the engine takes it
+//! back first, so an attempt has one holder.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// Jobs of one type of one client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Queue {
+    pub client_id: Uuid,
+    pub job_type: String,
+}
+
+/// Queues with a job that is due, of clients after `after` up to `through`, by client; about `limit`
+/// clients. Hops over the index from client to client, however many jobs each has.
+pub async fn queues(
+    conn: &mut PgConnection,
+    job_types: &[String],
+    after: Uuid,
+    through: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Queue>> {
+    sqlx::query_as!(
+        Queue,
+        r#"-- execution.list_job_queues
+        with recursive clients (client_id) as (
+            select $2::uuid
+            union all
+            select next.client_id
+              from clients c
+             cross join lateral (
+                select first.client_id
+                  from unnest($1::text[]) t (job_type)
+                 cross join lateral (
+                    select w.client_id
+                      from execution.waits w
+                     where w.kind = 'job' and w.held_by is null and w.job_type = t.job_type
+                       and w.client_id > c.client_id and w.client_id <= $3::uuid
+                     order by w.client_id
+                     limit 1) first
+                 order by first.client_id
+                 limit 1) next
+        )
+        select c.client_id as "client_id!", t.job_type as "job_type!"
+          from clients c
+         cross join unnest($1::text[]) t (job_type)
+         where c.client_id > $2
+           and exists (
+                select from execution.waits w
+                 where w.kind = 'job' and w.held_by is null and w.job_type = t.job_type
+                   and w.client_id = c.client_id and w.available_at <= now())
+         limit $4"#,
+        job_types,
+        after,
+        through,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A job that is locked for its lease.
+#[derive(Debug, Clone)]
+pub struct Locked {
+    pub id: Uuid,
+    pub execution_id: Uuid,
+    pub workflow_id: Uuid,
+    pub client_id: Uuid,
+    pub step_id: Uuid,
+    pub job_type: String,
+}
+
+/// Locks up to `quotas[i]` due jobs of queue `i`, oldest first, at most `limit` in all, without waiting
+/// for those that somebody else is about to lease. `taken` are left out.
+pub async fn lock_due(
+    conn: &mut PgConnection,
+    queues: &[Queue],
+    quotas: &[i64],
+    taken: &[Uuid],
+    limit: i64,
+) -> sqlx::Result<Vec<Locked>> {
+    let clients: Vec<Uuid> = queues.iter().map(|queue| queue.client_id).collect();
+    let job_types: Vec<String> = queues.iter().map(|queue| queue.job_type.clone()).collect();
+    sqlx::query_as!(
+        Locked,
+        r#"-- execution.lock_due_jobs
+        select due.id as "id!", due.execution_id as "execution_id!",
+               due.workflow_id as "workflow_id!", due.client_id as "client_id!",
+               due.step_id as "step_id!", due.job_type as "job_type!"
+          from unnest($1::uuid[], $2::text[], $3::int8[]) q (client_id, job_type, quota)
+         cross join lateral (
+            select w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id, w.job_type
+              from execution.waits w
+             where w.kind = 'job' and w.held_by is null and w.job_type = q.job_type
+               and w.client_id = q.client_id and w.available_at <= now()
+               and w.id <> all($4::uuid[])
+             order by w.available_at, w.id
+             limit q.quota
+               for no key update skip locked) due
+         limit $5"#,
+        &clients,
+        &job_types,
+        quotas,
+        taken,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A job that is leased from now on.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub id: Uuid,
+    pub until: DateTime<Utc>,
+}
+
+/// Leases locked jobs. The lease runs from this statement, not from the start of its transaction, which
+/// may have waited.
+pub async fn lease(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    holder: &str,
+    lease_ms: i64,
+) -> sqlx::Result<Vec<Lease>> {
+    sqlx::query_as!(
+        Lease,
+        r#"-- execution.lease_jobs
+        update execution.waits w
+           set held_by = $2, lease_until = t.until,
+               wake_at = least(t.until, t.now + w.timeout_ms * interval '1 millisecond')
+          from (select c.now, c.now + $3::int8 * interval '1 millisecond' as until
+                  from (select clock_timestamp() as now) c) t
+         where w.id = any($1) and w.held_by is null
+        returning w.id, w.lease_until as "until!""#,
+        ids,
+        holder,
+        lease_ms
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Which attempt a leased job is.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub id: Uuid,
+    pub activation: i32,
+    pub attempt: i32,
+}
+
+/// Says in the logs of leased jobs that work has begun.
+pub async fn begin_work(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Attempt>> {
+    sqlx::query_as!(
+        Attempt,
+        r#"-- execution.begin_work
+        update execution.execution_logs l
+           set status = 'RUNNING', assigned_at = t.now, started_at = t.now
+          from (select clock_timestamp() as now) t
+         where l.id = any($1) and l.status = 'PENDING'
+        returning l.id, l.activation, l.attempt"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// A job that somebody holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub job: Locked,
+    pub until: DateTime<Utc>,
+    pub attempt: Attempt,
+}
+
+/// Extends a lease that has not ended; the step's timeout stays where it is. `None`: not held.
+pub async fn extend(
+    conn: &mut PgConnection,
+    id: Uuid,
+    holder: &str,
+    lease_ms: i64,
+) -> sqlx::Result<Option<Held>> {
+    let row = sqlx::query!(
+        r#"-- execution.extend_job
+        update execution.waits w
+           set lease_until = t.until,
+               wake_at = least(t.until, l.started_at + w.timeout_ms * interval '1 millisecond')
+          from execution.execution_logs l,
+               (select clock_timestamp() + $3::int8 * interval '1 millisecond' as until) t
+         where w.id = $1 and l.id = w.id and w.kind = 'job' and w.held_by = $2
+           and w.lease_until > clock_timestamp()
+        returning w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id,
+                  w.job_type as "job_type!", w.lease_until as "until!", l.activation, l.attempt"#,
+        id,
+        holder,
+        lease_ms
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Held {
+        job: Locked {
+            id: row.id,
+            execution_id: row.execution_id,
+            workflow_id: row.workflow_id,
+            client_id: row.client_id,
+            step_id: row.step_id,
+            job_type: row.job_type,
+        },
+        until: row.until,
+        attempt: Attempt {
+            id: row.id,
+            activation: row.activation,
+            attempt: row.attempt,
+        },
+    }))
+}
+
+/// Whether the failure of this attempt is followed by another one; nothing if there is no such attempt.
+pub async fn will_retry(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar!(
+        r#"-- execution.get_will_retry
+        select will_retry from execution.execution_logs where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}

@@ -1,0 +1,297 @@
+//! The reading statements, on a real database.
+
+use serde_json::json;
+use tokio_stream::StreamExt;
+use uuid::Uuid;
+
+use super::executions::{self, Filter, Place};
+use super::{logs, outbox, tasks};
+use crate::fixtures::{Line, World};
+
+async fn listed(world: &World, filter: &Filter, after: Option<Place>, limit: i64) -> Vec<Place> {
+    let mut conn = world.pool.acquire().await.unwrap();
+    let rows = executions::list(&mut conn, filter, after, limit);
+    let rows = rows
+        .map(|row| row.unwrap())
+        .map(|row| (row.started_at, row.id));
+    rows.collect().await
+}
+
+#[tokio::test]
+async fn pages_show_every_execution_once_newest_first() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 25).await;
+    // Starts at the same instant are told apart by id.
+    world.run("update execution.workflow_executions set started_at = date_trunc('minute', started_at)").await;
+    let mut seen: Vec<Place> = Vec::new();
+    loop {
+        let page = listed(&world, &Filter::default(), seen.last().copied(), 10).await;
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page);
+    }
+    assert_eq!(seen.len(), 25);
+    assert!(seen.is_sorted_by(|a, b| a > b));
+}
+
+#[tokio::test]
+async fn each_restriction_restricts() {
+    let world = World::new().await;
+    let (one, two) = (world.line(1).await, world.line(2).await);
+    world.jobs(one, "pack", 3).await;
+    world.jobs(two, "pack", 2).await;
+    world
+        .run(&format!(
+            "update execution.workflow_executions
+                set status = 'FAILED', completed_at = now(), started_at = '2020-01-01T00:00:00Z',
+                    metadata = metadata || '{{\"region\": {{\"code\": \"eu\", \"n\": 7}}, \"who\": \"x\"}}',
+                    simulation = true
+              where id in (select id from execution.workflow_executions
+                            where client_id = '{}' order by id limit 1)",
+            one.client
+        ))
+        .await;
+    let count = async |filter: Filter| listed(&world, &filter, None, 100).await.len();
+    let year = |year: i32| Some(format!("{year}-01-01T00:00:00Z").parse().unwrap());
+    let none = Filter::default;
+    assert_eq!(count(none()).await, 5);
+    assert_eq!(
+        count(Filter {
+            client_id: Some(one.client),
+            ..none()
+        })
+        .await,
+        3
+    );
+    assert_eq!(
+        count(Filter {
+            workflow_id: Some(two.workflow),
+            ..none()
+        })
+        .await,
+        2
+    );
+    assert_eq!(
+        count(Filter {
+            status: Some("FAILED".to_owned()),
+            ..none()
+        })
+        .await,
+        1
+    );
+    assert_eq!(
+        count(Filter {
+            started_from: year(2020),
+            ..none()
+        })
+        .await,
+        5
+    );
+    assert_eq!(
+        count(Filter {
+            started_before: year(2020),
+            ..none()
+        })
+        .await,
+        0
+    );
+    assert_eq!(
+        count(Filter {
+            started_before: year(2021),
+            ..none()
+        })
+        .await,
+        1
+    );
+    assert_eq!(
+        count(Filter {
+            simulation: Some(false),
+            ..none()
+        })
+        .await,
+        4
+    );
+    let with = |metadata| Filter {
+        metadata: Some(metadata),
+        ..none()
+    };
+    assert_eq!(count(with(json!({"region": {"code": "eu"}}))).await, 1);
+    assert_eq!(
+        count(with(json!({"region": {"n": 7}, "who": "x"}))).await,
+        1
+    );
+    assert_eq!(
+        count(with(json!({"who": "input"}))).await,
+        0,
+        "input is not searched"
+    );
+    let both = Filter {
+        client_id: Some(two.client),
+        status: Some("FAILED".to_owned()),
+        ..none()
+    };
+    assert_eq!(count(both).await, 0);
+}
+
+#[tokio::test]
+async fn execution_shows_what_it_waits_for_and_the_check_finds_one_that_waits_for_nothing() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 3).await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    assert!(
+        executions::without_reason(&mut conn, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let (_, id) = listed(&world, &Filter::default(), None, 1).await[0];
+    let execution = executions::get(&mut conn, id).await.unwrap().unwrap();
+    let waits = execution.waits.unwrap().0;
+    assert_eq!((waits.len(), waits[0].kind.as_str()), (1, "job"));
+    assert_eq!(waits[0].job_type.as_deref(), Some("pack"));
+
+    world
+        .run(&format!(
+            "delete from execution.waits where execution_id = '{id}'"
+        ))
+        .await;
+    assert_eq!(
+        executions::without_reason(&mut conn, 10).await.unwrap(),
+        [id]
+    );
+    assert_eq!(executions::count_open(&mut conn).await.unwrap(), 3);
+    let (_, over) = listed(&world, &Filter::default(), None, 3).await[2];
+    let end = "update execution.workflow_executions set status = 'COMPLETED'";
+    world
+        .run(&format!("{end} where id in ('{id}', '{over}')"))
+        .await;
+    assert!(
+        executions::without_reason(&mut conn, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(executions::count_open(&mut conn).await.unwrap(), 1);
+}
+
+/// Turns a job of the fixtures into a task.
+async fn make_task(world: &World, line: Line, who: &str) -> Uuid {
+    world.jobs(line, "task", 1).await;
+    let row = world
+        .rows("select id from execution.waits where job_type = 'task'")
+        .await;
+    let id: Uuid = serde_json::from_value(row[0]["id"].clone()).unwrap();
+    let step = line.task_step;
+    world
+        .run(&format!(
+            "update execution.waits set kind = 'person', job_type = null, step_id = '{step}', {who}
+              where id = '{id}';
+             update execution.execution_logs set step_id = '{step}' where id = '{id}'"
+        ))
+        .await;
+    id
+}
+
+#[tokio::test]
+async fn mine_is_what_i_may_decide_now() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let open = make_task(&world, line, "task_group = null").await;
+    let group = make_task(&world, line, "task_group = 'chefs'").await;
+    let named = make_task(&world, line, "assignees = '{ann@x.org}'").await;
+    let either = make_task(
+        &world,
+        line,
+        "task_group = 'chefs', assignees = '{bob@x.org}'",
+    )
+    .await;
+    let claimed = make_task(&world, line, "held_by = 'Ann@x.org'").await;
+    let all = [open, group, named, either, claimed];
+    let mut conn = world.pool.acquire().await.unwrap();
+    let mut check = async |email: &str, groups: &[&str], want: &[Uuid]| {
+        let filter = tasks::TaskFilter {
+            mine: Some(tasks::Mine {
+                email: email.to_owned(),
+                groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+            }),
+            ..tasks::TaskFilter::default()
+        };
+        let listed = tasks::list(&mut conn, &filter, None, 10).await.unwrap();
+        let mut ids: Vec<Uuid> = listed.iter().map(|task| task.id).collect();
+        ids.sort_by_key(|id| all.iter().position(|known| known == id));
+        assert_eq!(ids, want, "{email} {groups:?}");
+    };
+    check("Ann@x.org", &[], &[open, named, claimed]).await;
+    check("bob@x.org", &[], &[open, either]).await;
+    check("eve@x.org", &["chefs", "cooks"], &[open, group, either]).await;
+    check("eve@x.org", &[], &[open]).await;
+}
+
+#[tokio::test]
+async fn task_can_be_read_when_it_is_over() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let id = make_task(&world, line, "held_by = 'ann@x.org'").await;
+    let mut conn = world.pool.acquire().await.unwrap();
+    let task = tasks::get(&mut conn, id).await.unwrap().unwrap();
+    assert_eq!(task.claimed_by.as_deref(), Some("ann@x.org"));
+    world
+        .run(
+            "delete from execution.waits;
+             update execution.execution_logs
+                set status = 'COMPLETED', completed_at = now(), data = '{\"approved\": true}', event_seq = 2",
+        )
+        .await;
+    let task = tasks::get(&mut conn, id).await.unwrap().unwrap();
+    assert_eq!((task.status.as_str(), task.claimed_by), ("COMPLETED", None));
+    assert_eq!(task.output.unwrap().0["approved"], json!(true));
+    assert!(
+        tasks::get(&mut conn, Uuid::now_v7())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn logs_come_in_the_order_asked_for() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 1).await;
+    let (_, id) = listed(&world, &Filter::default(), None, 1).await[0];
+    for (seq, event) in [(2, "4"), (3, "3"), (4, "null"), (5, "5")] {
+        world
+            .run(&format!(
+                "insert into execution.execution_logs (id, execution_id, step_id, seq, event_seq)
+                 values (gen_random_uuid(), '{id}', '{}', {seq}, {event})",
+                line.job_step
+            ))
+            .await;
+    }
+    let mut conn = world.pool.acquire().await.unwrap();
+    let rows = logs::list(&mut conn, id, 1, 3).map(|row| row.unwrap().seq);
+    assert_eq!(rows.collect::<Vec<_>>().await, [2, 3, 4]);
+    let ended = logs::ended_after(&mut conn, id, 3, 9).await.unwrap();
+    assert_eq!(ended.iter().map(|log| log.seq).collect::<Vec<_>>(), [2, 5]);
+    let open = logs::without_event(&mut conn, id).await.unwrap();
+    assert_eq!(open.iter().map(|log| log.seq).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[tokio::test]
+async fn open_transaction_of_ours_holds_the_horizon_back() {
+    let world = World::new().await;
+    // Has not written yet, but may have read the clock.
+    let mut writer = world.pool.begin().await.unwrap();
+    let begun = chassis::db::now(&mut writer).await.unwrap();
+    let mut tx = world.pool.begin().await.unwrap();
+    let (now, horizon) = outbox::oldest_writer(&mut tx).await.unwrap();
+    assert!(horizon <= begun && begun <= now);
+    writer.commit().await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = world.pool.begin().await.unwrap();
+    let (now, horizon) = outbox::oldest_writer(&mut tx).await.unwrap();
+    assert_eq!(now, horizon);
+}
