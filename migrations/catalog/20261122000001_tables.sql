@@ -100,8 +100,9 @@ create unique index workflow_steps_name_key on catalog.workflow_steps (workflow_
     where removed_at is null;
 -- A workflow's steps by order.
 create index workflow_steps_workflow_id_order on catalog.workflow_steps (workflow_id, "order", id);
+-- That a version holds a step now is no change of the step: its etag stays.
 create trigger workflow_steps_touch before update on catalog.workflow_steps
-    for each row execute function catalog.touch();
+    for each row when (new.was_published = old.was_published) execute function catalog.touch();
 
 create table catalog.workflow_transitions (
     id uuid primary key,

@@ -1,1 +1,134 @@
+//! The catalog service: users, clients, and workflow definitions with their published versions.
+//! Invariant: what has been published never changes; who may do what is decided by tokens signed here.
 
+mod access;
+mod apply;
+mod config;
+mod document;
+mod editing;
+mod fields;
+mod housekeeping;
+mod identity;
+mod publish;
+mod rpc;
+mod store;
+
+use std::sync::Arc;
+
+use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::{Result, Shutdown, db};
+use proto::catalog::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
+use proto::catalog::v1::client_service_server::{ClientServiceServer, SERVICE_NAME as CLIENT};
+use proto::catalog::v1::definition_service_server::{
+    DefinitionServiceServer, SERVICE_NAME as DEFINITION,
+};
+use proto::catalog::v1::user_service_server::{SERVICE_NAME as USER, UserServiceServer};
+use proto::catalog::v1::workflow_service_server::{
+    SERVICE_NAME as WORKFLOW, WorkflowServiceServer,
+};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding::Gzip;
+use tonic::service::Routes;
+
+pub use crate::config::Config;
+pub use crate::identity::{CreatedAdmin, ensure_admin};
+use crate::identity::{MasterKey, Passwords, Signer};
+
+/// The catalog's tables.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/catalog");
+
+/// The database role the service works in.
+const ROLE: &str = "wfp_catalog";
+
+/// Serves the catalog on `listener` until `shutdown`.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+    let service_key = ServiceKey::load_or_create(&config.common.service_key_file())?;
+    let master = MasterKey::load_or_create(&config.master_key_file())?;
+    let database = config
+        .common
+        .database(config.database_url.as_deref(), ROLE)?;
+    let readiness = Readiness::new();
+
+    let pool = db::connect(&database).await?;
+    db::migrate(&pool, &MIGRATOR).await?;
+    welcome(config, &pool).await?;
+    let passwords = Arc::new(Passwords::start().await?);
+    let signer = Arc::new(Signer::start(&pool, &master).await?);
+    let keeping = housekeeping::run(pool.clone(), Arc::clone(&signer), shutdown.clone());
+    shutdown.spawn_loop("catalog housekeeping", keeping);
+    readiness.set(true);
+
+    let verifier = Verifier::new(
+        service_key.public().clone(),
+        UserKeys::Local(signer.accepted()),
+    );
+    let served = serve(Server {
+        name: "catalog",
+        listener,
+        routes: routes(&pool, passwords, signer, master),
+        access: access::ACCESS,
+        verifier,
+        serving: vec![AUTH, USER, CLIENT, WORKFLOW, DEFINITION],
+        readiness,
+        shutdown,
+        limits: Limits::default(),
+    })
+    .await;
+    pool.close().await;
+    served
+}
+
+/// Makes the first administrator if there is nobody, and tells once how to sign in.
+async fn welcome(config: Config, pool: &PgPool) -> Result<()> {
+    let password = config.admin_password.as_deref();
+    let Some(admin) = ensure_admin(pool, &config.admin_email, password).await? else {
+        return Ok(());
+    };
+    match (config.created_admin, password) {
+        (Some(tell), _) => {
+            // Nobody waits for it any more: then nobody wants to know.
+            let _ = tell.send(admin);
+        }
+        (None, Some(_)) => tracing::info!(email = admin.email, "made the first administrator"),
+        (None, None) => tracing::warn!(
+            email = admin.email,
+            password = admin.password,
+            "made the first administrator; this password is not shown again"
+        ),
+    }
+    Ok(())
+}
+
+fn routes(
+    pool: &PgPool,
+    passwords: Arc<Passwords>,
+    signer: Arc<Signer>,
+    master: MasterKey,
+) -> Routes {
+    let auth = rpc::auth::Auth {
+        pool: pool.clone(),
+        passwords: Arc::clone(&passwords),
+        signer,
+    };
+    let users = rpc::users::Users {
+        pool: pool.clone(),
+        passwords,
+        master,
+    };
+    let clients = rpc::clients::Clients { pool: pool.clone() };
+    let workflows = rpc::workflows::Workflows { pool: pool.clone() };
+    let definitions = rpc::definitions::Definitions { pool: pool.clone() };
+    macro_rules! compressed {
+        ($server:expr) => {
+            $server.accept_compressed(Gzip).send_compressed(Gzip)
+        };
+    }
+    Routes::new(compressed!(AuthServiceServer::new(auth)))
+        .add_service(compressed!(UserServiceServer::new(users)))
+        .add_service(compressed!(ClientServiceServer::new(clients)))
+        .add_service(compressed!(WorkflowServiceServer::new(workflows)))
+        .add_service(compressed!(DefinitionServiceServer::new(definitions)))
+}

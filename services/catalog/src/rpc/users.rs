@@ -1,0 +1,227 @@
+//! UserService. Invariant: an administrator remains.
+
+use std::sync::Arc;
+
+use chassis::auth;
+use chassis::filter::{Filter, Kind};
+use chassis::idempotency::RequestKey;
+use chassis::input::Input;
+use chassis::mask::Mask;
+use chassis::page::Page;
+use chassis::{Error, Result, db};
+use model::status::Role;
+use model::wire;
+use proto::catalog::v1 as pb;
+use proto::catalog::v1::user_service_server::UserService;
+use sqlx::PgPool;
+use tonic::{Request, Response};
+use uuid::Uuid;
+
+use super::{Answer, check_etag, fit, present};
+use crate::fields;
+use crate::identity::{MasterKey, Passwords};
+use crate::store::users::{self, NewUser, User, UserFilter};
+use crate::store::{self, requests};
+
+const CHANGEABLE: &[&str] = &["name", "role", "groups"];
+
+pub struct Users {
+    pub pool: PgPool,
+    pub passwords: Arc<Passwords>,
+    pub master: MasterKey,
+}
+
+#[tonic::async_trait]
+impl UserService for Users {
+    async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Answer<pb::User> {
+        let caller = auth::caller(&request)?.clone();
+        let mut request = request.into_inner();
+        let request_id = std::mem::take(&mut request.request_id);
+        let wanted = present("user", request.user.clone())?;
+        let mut input = Input::new();
+        let email = input
+            .text("user.email", &wanted.email, 1..=*fields::EMAIL.end())
+            .to_lowercase();
+        if let Some(fault) = fields::email_fault(&email).filter(|_| !email.is_empty()) {
+            input.push("user.email", fault);
+        }
+        let name = input.text("user.name", &wanted.name, fields::NAME);
+        let role = match wanted.role {
+            0 => Role::User,
+            role => read_role(&mut input, role),
+        };
+        let groups = read_groups(&mut input, &wanted.groups);
+        let password = input.text("password", &request.password, fields::PASSWORD);
+        input.finish()?;
+
+        // The password must not be guessable from the hash of the request.
+        request.password = self.master.fingerprint(&password);
+        let key = RequestKey::from(&caller, "CreateUser", &request_id, &request)?;
+        let password_hash = self.passwords.hash(password).await?;
+        let id = Uuid::now_v7();
+        let user = db::transaction(&self.pool, async move |conn| {
+            if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
+                return found(users::get(conn, id).await?, id);
+            }
+            let new = NewUser {
+                id,
+                email: &email,
+                password_hash: &password_hash,
+                name: &name,
+                role,
+                groups: &groups,
+            };
+            users::insert(conn, new).await?;
+            found(users::get(conn, id).await?, id)
+        })
+        .await?;
+        Ok(Response::new(message(user)))
+    }
+
+    async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Answer<pb::User> {
+        let mut input = Input::new();
+        let id = input.uuid("id", &request.get_ref().id);
+        input.finish()?;
+        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let user = found(users::get(&mut conn, id).await?, id)?;
+        Ok(Response::new(message(user)))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<pb::ListUsersRequest>,
+    ) -> Answer<pb::ListUsersResponse> {
+        let request = request.into_inner();
+        let page = Page::parse(
+            request.page_size,
+            &request.page_token,
+            &["ListUsers", &request.filter],
+        )?;
+        let filter = Filter::parse(
+            &request.filter,
+            &[
+                ("email", Kind::Text),
+                ("role", Kind::Text),
+                ("group", Kind::Text),
+            ],
+        )?;
+        let role = filter.text("role");
+        if role.is_some_and(|role| Role::parse(role).is_none()) {
+            return Err(Error::invalid("filter", "role is ADMIN or USER").into());
+        }
+        let email = filter.text("email").map(str::to_lowercase);
+        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let restriction = UserFilter {
+            email: email.as_deref(),
+            role,
+            group: filter.text("group"),
+        };
+        let after = page.after_instant()?;
+        let rows = users::list(&mut conn, restriction, after, page.limit + 1).await?;
+        let token = |row: &User| page.next_instant(row.created_at, row.id);
+        let (users, next_page_token) = fit(&page, rows, token, message);
+        Ok(Response::new(pb::ListUsersResponse {
+            users,
+            next_page_token,
+        }))
+    }
+
+    async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Answer<pb::User> {
+        let request = request.into_inner();
+        let wanted = present("user", request.user)?;
+        let mut set = Vec::new();
+        set.extend((!wanted.name.is_empty()).then_some("name"));
+        set.extend((wanted.role != 0).then_some("role"));
+        set.extend((!wanted.groups.is_empty()).then_some("groups"));
+        let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
+        let mut input = Input::new();
+        let id = input.uuid("user.id", &wanted.id);
+        let name = (mask.has("name")).then(|| input.text("user.name", &wanted.name, fields::NAME));
+        let role = (mask.has("role")).then(|| read_role(&mut input, wanted.role));
+        let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
+        input.finish()?;
+
+        let user = db::transaction(&self.pool, async move |conn| {
+            if role.is_some() {
+                // Two administrators must not take the role from each other at once.
+                store::serialize(conn, "catalog.admins").await?;
+            }
+            let before = found(users::lock(conn, id).await?, id)?;
+            check_etag("user", &wanted.etag, before.revision)?;
+            let after = User {
+                name: name.clone().unwrap_or_else(|| before.name.clone()),
+                role: role.unwrap_or(before.role),
+                groups: groups.clone().unwrap_or_else(|| before.groups.clone()),
+                ..before.clone()
+            };
+            if before.role == Role::Admin
+                && after.role != Role::Admin
+                && users::count_admins(conn).await? < 2
+            {
+                let message = "the last administrator must stay one";
+                return Err(Error::precondition("LAST_ADMIN", message));
+            }
+            if after != before {
+                users::update(conn, &after).await?;
+            }
+            found(users::get(conn, id).await?, id)
+        })
+        .await?;
+        Ok(Response::new(message(user)))
+    }
+}
+
+/// A user on the wire.
+pub fn message(user: User) -> pb::User {
+    let role = match user.role {
+        Role::Admin => pb::UserRole::Admin,
+        Role::User => pb::UserRole::User,
+    };
+    pb::User {
+        id: user.id.to_string(),
+        email: user.email,
+        name: user.name,
+        role: role.into(),
+        groups: user.groups,
+        created_at: Some(wire::timestamp(user.created_at)),
+        updated_at: Some(wire::timestamp(user.updated_at)),
+        etag: user.revision.to_string(),
+    }
+}
+
+fn found(user: Option<User>, id: Uuid) -> Result<User> {
+    user.ok_or_else(|| Error::not_found("user", id))
+}
+
+fn read_role(input: &mut Input, role: i32) -> Role {
+    match pb::UserRole::try_from(role) {
+        Ok(pb::UserRole::Admin) => Role::Admin,
+        Ok(pb::UserRole::User) => Role::User,
+        Ok(pb::UserRole::Unspecified) | Err(_) => {
+            input.push("user.role", "must be USER_ROLE_ADMIN or USER_ROLE_USER");
+            Role::User
+        }
+    }
+}
+
+/// Groups in order and once each.
+fn read_groups(input: &mut Input, groups: &[String]) -> Vec<String> {
+    if groups.len() > fields::MAX_GROUPS {
+        let most = fields::MAX_GROUPS;
+        input.push(
+            "user.groups",
+            format!("has {} names; at most {most} fit", groups.len()),
+        );
+        return Vec::new();
+    }
+    let mut read: Vec<String> = (groups.iter().enumerate())
+        .map(|(index, group)| input.text(&format!("user.groups[{index}]"), group, fields::GROUP))
+        .collect();
+    if read.iter().map(String::len).sum::<usize>() > fields::MAX_GROUP_BYTES {
+        let most = fields::MAX_GROUP_BYTES;
+        input.push("user.groups", format!("comes to more than {most} bytes"));
+    }
+    read.sort();
+    read.dedup();
+    read
+}

@@ -1,0 +1,169 @@
+//! WorkflowService: the list of its calls, each in the file of its noun. Invariant: nothing is decided
+//! here but who calls.
+
+mod lifecycle;
+mod message;
+mod steps;
+mod transitions;
+mod versions;
+mod workflow;
+
+use chassis::auth;
+use proto::catalog::v1 as pb;
+use proto::catalog::v1::workflow_service_server::WorkflowService;
+use sqlx::PgPool;
+use tonic::{Request, Response};
+
+use super::{Answer, author};
+
+pub struct Workflows {
+    pub pool: PgPool,
+}
+
+#[tonic::async_trait]
+impl WorkflowService for Workflows {
+    async fn create_workflow(
+        &self,
+        request: Request<pb::CreateWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let caller = auth::caller(&request)?.clone();
+        let made = workflow::create(&self.pool, &caller, request.into_inner()).await?;
+        Ok(Response::new(made))
+    }
+
+    async fn get_workflow(&self, request: Request<pb::GetWorkflowRequest>) -> Answer<pb::Workflow> {
+        let workflow = workflow::get(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn list_workflows(
+        &self,
+        request: Request<pb::ListWorkflowsRequest>,
+    ) -> Answer<pb::ListWorkflowsResponse> {
+        let page = workflow::list(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(page))
+    }
+
+    async fn update_workflow(
+        &self,
+        request: Request<pb::UpdateWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let workflow = workflow::update(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn delete_workflow(&self, request: Request<pb::DeleteWorkflowRequest>) -> Answer<()> {
+        workflow::delete(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(()))
+    }
+
+    async fn create_step(
+        &self,
+        request: Request<pb::CreateStepRequest>,
+    ) -> Answer<pb::WorkflowStep> {
+        let caller = auth::caller(&request)?.clone();
+        let made = steps::create(&self.pool, &caller, request.into_inner()).await?;
+        Ok(Response::new(made))
+    }
+
+    async fn update_step(
+        &self,
+        request: Request<pb::UpdateStepRequest>,
+    ) -> Answer<pb::WorkflowStep> {
+        let step = steps::update(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(step))
+    }
+
+    async fn delete_step(&self, request: Request<pb::DeleteStepRequest>) -> Answer<()> {
+        steps::delete(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(()))
+    }
+
+    async fn create_transition(
+        &self,
+        request: Request<pb::CreateTransitionRequest>,
+    ) -> Answer<pb::WorkflowTransition> {
+        let caller = auth::caller(&request)?.clone();
+        let made = transitions::create(&self.pool, &caller, request.into_inner()).await?;
+        Ok(Response::new(made))
+    }
+
+    async fn update_transition(
+        &self,
+        request: Request<pb::UpdateTransitionRequest>,
+    ) -> Answer<pb::WorkflowTransition> {
+        let transition = transitions::update(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(transition))
+    }
+
+    async fn delete_transition(&self, request: Request<pb::DeleteTransitionRequest>) -> Answer<()> {
+        transitions::delete(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(()))
+    }
+
+    async fn apply_workflow(
+        &self,
+        request: Request<pb::ApplyWorkflowRequest>,
+    ) -> Answer<pb::ApplyWorkflowResponse> {
+        let by = author(auth::caller(&request)?);
+        let applied = lifecycle::apply(&self.pool, by, request.into_inner()).await?;
+        Ok(Response::new(applied))
+    }
+
+    async fn validate_workflow(
+        &self,
+        request: Request<pb::ValidateWorkflowRequest>,
+    ) -> Answer<pb::ValidateWorkflowResponse> {
+        let verdict = lifecycle::validate(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(verdict))
+    }
+
+    async fn publish_workflow(
+        &self,
+        request: Request<pb::PublishWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let by = author(auth::caller(&request)?);
+        let workflow = lifecycle::publish(&self.pool, by, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn activate_workflow(
+        &self,
+        request: Request<pb::ActivateWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let workflow = lifecycle::activate(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn deactivate_workflow(
+        &self,
+        request: Request<pb::DeactivateWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let workflow = lifecycle::deactivate(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn archive_workflow(
+        &self,
+        request: Request<pb::ArchiveWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let workflow = lifecycle::archive(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn list_workflow_versions(
+        &self,
+        request: Request<pb::ListWorkflowVersionsRequest>,
+    ) -> Answer<pb::ListWorkflowVersionsResponse> {
+        let page = versions::list(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(page))
+    }
+
+    async fn get_workflow_version(
+        &self,
+        request: Request<pb::GetWorkflowVersionRequest>,
+    ) -> Answer<pb::WorkflowVersion> {
+        let version = versions::get(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(version))
+    }
+}

@@ -1,0 +1,140 @@
+//! Calls that decide what a workflow's definition and status become as a whole. Invariant: a status
+//! changes here and nowhere else; ARCHIVED is final.
+
+use chassis::input::Input;
+use chassis::{Error, Result, db};
+use model::problem::Problem;
+use model::status::WorkflowStatus;
+use proto::catalog::v1 as pb;
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::message;
+use crate::document::Document;
+use crate::rpc::check_etag;
+use crate::store::workflows;
+use crate::{apply, editing, publish, store};
+
+pub async fn apply(
+    pool: &PgPool,
+    by: Option<Uuid>,
+    request: pb::ApplyWorkflowRequest,
+) -> Result<pb::ApplyWorkflowResponse> {
+    let document = Document::parse(&request.document)?;
+    let (applied, workflow) = db::transaction(pool, async move |conn| {
+        if request.validate_only {
+            return attempt(conn, &document, by).await;
+        }
+        let applied = apply::apply(conn, &document, by, false).await?;
+        let workflow = message::read(conn, applied.workflow_id).await?;
+        Ok((applied, Some(workflow)))
+    })
+    .await?;
+    Ok(pb::ApplyWorkflowResponse {
+        workflow,
+        changes: applied.changes,
+        published: applied.published,
+        problems: applied.problems.into_iter().map(message::problem).collect(),
+    })
+}
+
+/// Applies the document and takes it all back: what would happen is what did.
+async fn attempt(
+    conn: &mut PgConnection,
+    document: &Document,
+    by: Option<Uuid>,
+) -> Result<(apply::Applied, Option<pb::Workflow>)> {
+    let workflow = match apply::find(conn, document).await? {
+        Some(workflow) => Some(message::read(conn, workflow.id).await?),
+        None => None,
+    };
+    let mut trial = conn.begin().await?;
+    let applied = apply::apply(&mut trial, document, by, true).await?;
+    trial.rollback().await?;
+    Ok((applied, workflow))
+}
+
+pub async fn validate(
+    pool: &PgPool,
+    request: pb::ValidateWorkflowRequest,
+) -> Result<pb::ValidateWorkflowResponse> {
+    use pb::validate_workflow_request::Source;
+    let definition = match request.source {
+        None => return Err(Error::invalid("source", "is required: `id` or `document`")),
+        Some(Source::Document(document)) => Document::parse(&document)?.definition(),
+        Some(Source::Id(id)) => {
+            let mut input = Input::new();
+            let id = input.uuid("id", &id);
+            input.finish()?;
+            let mut snapshot = store::snapshot(pool).await?;
+            let workflow = workflows::get(&mut snapshot, id)
+                .await?
+                .ok_or_else(|| Error::not_found("workflow", id))?;
+            let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+            snapshot.commit().await?;
+            definition
+        }
+    };
+    let problems = publish::problems(definition);
+    Ok(pb::ValidateWorkflowResponse {
+        valid: !problems.iter().any(Problem::is_error),
+        problems: problems.into_iter().map(message::problem).collect(),
+    })
+}
+
+pub async fn publish(
+    pool: &PgPool,
+    by: Option<Uuid>,
+    request: pb::PublishWorkflowRequest,
+) -> Result<pb::Workflow> {
+    let mut input = Input::new();
+    let id = input.uuid("id", &request.id);
+    input.finish()?;
+    db::transaction(pool, async move |conn| {
+        let workflow = editing::lock(conn, id).await?;
+        check_etag("workflow", &request.etag, workflow.revision)?;
+        let definition = publish::working_copy(conn, &workflow).await?;
+        publish::check(&publish::problems(definition.clone()))?;
+        publish::freeze(conn, &workflow, definition, by).await?;
+        message::read(conn, id).await
+    })
+    .await
+}
+
+pub async fn activate(pool: &PgPool, request: pb::ActivateWorkflowRequest) -> Result<pb::Workflow> {
+    switch(pool, &request.id, WorkflowStatus::Active).await
+}
+
+pub async fn deactivate(
+    pool: &PgPool,
+    request: pb::DeactivateWorkflowRequest,
+) -> Result<pb::Workflow> {
+    switch(pool, &request.id, WorkflowStatus::Inactive).await
+}
+
+pub async fn archive(pool: &PgPool, request: pb::ArchiveWorkflowRequest) -> Result<pb::Workflow> {
+    switch(pool, &request.id, WorkflowStatus::Archived).await
+}
+
+/// Brings a workflow into another status; nothing happens if it is there already.
+async fn switch(pool: &PgPool, id: &str, wanted: WorkflowStatus) -> Result<pb::Workflow> {
+    let mut input = Input::new();
+    let id = input.uuid("id", id);
+    input.finish()?;
+    db::transaction(pool, async move |conn| {
+        let workflow = workflows::lock(conn, id)
+            .await?
+            .ok_or_else(|| Error::not_found("workflow", id))?;
+        match (workflow.status, wanted) {
+            (is, wanted) if is == wanted => {}
+            (WorkflowStatus::Archived, _) => return Err(editing::archived(id)),
+            (WorkflowStatus::Draft, WorkflowStatus::Active | WorkflowStatus::Inactive) => {
+                let message = format!("workflow {id} has never been published: publish it first");
+                return Err(Error::precondition("NOT_PUBLISHED", message));
+            }
+            (_, wanted) => workflows::set_status(conn, id, wanted).await?,
+        }
+        message::read(conn, id).await
+    })
+    .await
+}

@@ -1,0 +1,162 @@
+//! Steps of the working copy. Invariant: a step's id, key and workflow never change.
+
+use std::collections::HashSet;
+
+use chassis::auth::Caller;
+use chassis::idempotency::RequestKey;
+use chassis::input::Input;
+use chassis::mask::Mask;
+use chassis::{Error, Result, db};
+use model::json;
+use proto::catalog::v1 as pb;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::message;
+use crate::editing;
+use crate::fields::{self, StepFields};
+use crate::rpc::{check_etag, present};
+use crate::store::requests;
+use crate::store::steps::{self, NewStep};
+
+const CHANGEABLE: &[&str] = &[
+    "name",
+    "description",
+    "step_type",
+    "order",
+    "config",
+    "is_required",
+];
+
+pub async fn create(
+    pool: &PgPool,
+    caller: &Caller,
+    mut request: pb::CreateStepRequest,
+) -> Result<pb::WorkflowStep> {
+    let request_id = std::mem::take(&mut request.request_id);
+    let key = RequestKey::from(caller, "CreateStep", &request_id, &request)?;
+    let wanted = present("step", request.step)?;
+    let mut input = Input::new();
+    let workflow_id = input.uuid("step.workflow_id", &wanted.workflow_id);
+    let mut fields = StepFields::default();
+    patch(
+        &mut fields,
+        &wanted,
+        &Mask::parse(None, CHANGEABLE, CHANGEABLE)?,
+        &mut input,
+    );
+    if let Some(fault) = fields::key_fault(&wanted.key).filter(|_| !wanted.key.is_empty()) {
+        input.push("step.key", fault);
+    }
+    input.finish()?;
+
+    let id = Uuid::now_v7();
+    db::transaction(pool, async move |conn| {
+        if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
+            return read(conn, id).await;
+        }
+        editing::lock(conn, workflow_id).await?;
+        let step_key = if wanted.key.is_empty() {
+            let existing = steps::list_all(conn, workflow_id).await?;
+            let taken: HashSet<String> = existing.into_iter().map(|step| step.key).collect();
+            editing::free_key(&fields.name, &taken)
+        } else {
+            wanted.key.clone()
+        };
+        let new = NewStep {
+            id,
+            workflow_id,
+            key: &step_key,
+            fields: &fields,
+        };
+        steps::insert(conn, new).await?;
+        editing::finish(conn, workflow_id).await?;
+        read(conn, id).await
+    })
+    .await
+}
+
+pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb::WorkflowStep> {
+    let wanted = present("step", request.step)?;
+    let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &filled(&wanted))?;
+    let mut input = Input::new();
+    let id = input.uuid("step.id", &wanted.id);
+    patch(&mut StepFields::default(), &wanted, &mask, &mut input);
+    input.finish()?;
+
+    db::transaction(pool, async move |conn| {
+        let before = editing::lock_step(conn, id).await?;
+        check_etag("step", &wanted.etag, before.revision)?;
+        let mut fields = before.fields.clone();
+        patch(&mut fields, &wanted, &mask, &mut Input::new());
+        if fields != before.fields {
+            steps::update(conn, id, &fields).await?;
+            editing::finish(conn, before.workflow_id).await?;
+        }
+        read(conn, id).await
+    })
+    .await
+}
+
+pub async fn delete(pool: &PgPool, request: pb::DeleteStepRequest) -> Result<()> {
+    let mut input = Input::new();
+    let id = input.uuid("id", &request.id);
+    input.finish()?;
+    db::transaction(pool, async move |conn| {
+        let step = editing::lock_step(conn, id).await?;
+        check_etag("step", &request.etag, step.revision)?;
+        editing::remove_step(conn, &step).await?;
+        editing::finish(conn, step.workflow_id).await
+    })
+    .await
+}
+
+async fn read(conn: &mut PgConnection, id: Uuid) -> Result<pb::WorkflowStep> {
+    let step = steps::get(conn, id).await?;
+    step.map(message::step)
+        .ok_or_else(|| Error::not_found("step", id))
+}
+
+/// The fields that the message fills in.
+fn filled(step: &pb::WorkflowStep) -> Vec<&'static str> {
+    [
+        ("name", !step.name.is_empty()),
+        ("description", !step.description.is_empty()),
+        ("step_type", !step.step_type.is_empty()),
+        ("order", step.order.is_some()),
+        ("config", step.config.is_some()),
+        ("is_required", step.is_required.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_filled)| is_filled.then_some(field))
+    .collect()
+}
+
+/// Takes over what the mask names; what is wrong with it goes to `input`.
+fn patch(fields: &mut StepFields, wanted: &pb::WorkflowStep, mask: &Mask, input: &mut Input) {
+    if mask.has("name") {
+        fields.name = input.text("step.name", &wanted.name, fields::NAME);
+    }
+    if mask.has("description") {
+        let text = input.text("step.description", &wanted.description, fields::DESCRIPTION);
+        fields.description = fields::non_empty(text);
+    }
+    if mask.has("step_type") {
+        fields.step_type = input.text("step.step_type", &wanted.step_type, fields::STEP_TYPE);
+    }
+    if mask.has("order") {
+        fields.order = wanted.order.unwrap_or_default();
+        match wanted.order {
+            None => input.push("step.order", "is required"),
+            Some(order) if order < 0 => input.push("step.order", "must be 0 or more"),
+            Some(_) => {}
+        }
+    }
+    if mask.has("config") {
+        let config = input.json("step.config", wanted.config.as_ref(), json::CONFIG);
+        fields.config = config.unwrap_or_default();
+    }
+    if mask.has("is_required") {
+        fields.is_required = wanted.is_required.unwrap_or(true);
+    }
+}

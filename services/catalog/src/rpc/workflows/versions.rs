@@ -1,0 +1,105 @@
+//! Published versions. Invariant: they are only read.
+
+use chassis::input::Input;
+use chassis::page::Page;
+use chassis::{Error, Result};
+use model::definition::Definition;
+use model::wire;
+use proto::catalog::v1 as pb;
+use sqlx::PgPool;
+
+use super::message::{condition, id_or_empty};
+use crate::rpc::fit;
+use crate::store::versions::{self, VersionSummary};
+use crate::store::workflows;
+
+pub async fn list(
+    pool: &PgPool,
+    request: pb::ListWorkflowVersionsRequest,
+) -> Result<pb::ListWorkflowVersionsResponse> {
+    let mut input = Input::new();
+    let id = input.uuid("workflow_id", &request.workflow_id);
+    input.finish()?;
+    let page = Page::parse(
+        request.page_size,
+        &request.page_token,
+        &["ListWorkflowVersions", &request.workflow_id],
+    )?;
+    let before = match page.after.as_deref() {
+        None => None,
+        Some([version]) if version.parse::<i32>().is_ok() => version.parse().ok(),
+        Some(_) => return Err(Error::invalid("page_token", "is not one of this list")),
+    };
+    let mut conn = pool.acquire().await?;
+    if workflows::get(&mut conn, id).await?.is_none() {
+        return Err(Error::not_found("workflow", id));
+    }
+    let rows = versions::list(&mut conn, id, before, page.limit + 1).await?;
+    let token = |row: &VersionSummary| page.next_token(&[&row.version]);
+    let (versions, next_page_token) = fit(&page, rows, token, |row| pb::WorkflowVersion {
+        workflow_id: id.to_string(),
+        version: row.version,
+        name: row.name,
+        description: row.description.unwrap_or_default(),
+        steps: Vec::new(),
+        transitions: Vec::new(),
+        published_by: id_or_empty(row.published_by),
+        published_at: Some(wire::timestamp(row.published_at)),
+    });
+    Ok(pb::ListWorkflowVersionsResponse {
+        versions,
+        next_page_token,
+    })
+}
+
+pub async fn get(
+    pool: &PgPool,
+    request: pb::GetWorkflowVersionRequest,
+) -> Result<pb::WorkflowVersion> {
+    let mut input = Input::new();
+    let id = input.uuid("workflow_id", &request.workflow_id);
+    if request.version < 1 {
+        input.push("version", "must be 1 or more");
+    }
+    input.finish()?;
+    let mut conn = pool.acquire().await?;
+    let version = versions::get(&mut conn, id, request.version)
+        .await?
+        .ok_or_else(|| Error::not_found("workflow version", request.version))?;
+    let definition: Definition =
+        serde_json::from_str(&version.definition).map_err(Error::internal)?;
+    let workflow_id = id.to_string();
+    Ok(pb::WorkflowVersion {
+        version: version.version,
+        name: definition.name,
+        description: definition.description.unwrap_or_default(),
+        steps: (definition.steps.into_iter())
+            .map(|step| pb::WorkflowStep {
+                id: step.id.to_string(),
+                workflow_id: workflow_id.clone(),
+                name: step.name,
+                description: step.description.unwrap_or_default(),
+                step_type: step.step_type,
+                order: Some(step.order),
+                config: (!step.config.is_empty()).then(|| wire::struct_from_json(&step.config)),
+                is_required: Some(step.is_required),
+                key: step.key,
+                ..pb::WorkflowStep::default()
+            })
+            .collect(),
+        transitions: (definition.transitions.into_iter())
+            .map(|transition| pb::WorkflowTransition {
+                id: transition.id.to_string(),
+                workflow_id: workflow_id.clone(),
+                from_step_id: transition.from_step_id.to_string(),
+                to_step_id: transition.to_step_id.to_string(),
+                condition: condition(transition.condition.as_ref()),
+                is_default: transition.is_default,
+                ..pb::WorkflowTransition::default()
+            })
+            .collect(),
+        published_by: id_or_empty(version.published_by),
+        published_at: Some(wire::timestamp(version.published_at)),
+        workflow_id,
+    })
+}

@@ -1,0 +1,170 @@
+//! Workflows themselves: create, get, list, update, delete. Invariant: neither status nor version changes
+//! here.
+
+use chassis::auth::Caller;
+use chassis::filter::{Filter, Kind};
+use chassis::idempotency::RequestKey;
+use chassis::input::Input;
+use chassis::mask::Mask;
+use chassis::page::Page;
+use chassis::{Error, Result, db};
+use model::status::WorkflowStatus;
+use proto::catalog::v1 as pb;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::message;
+use crate::editing;
+use crate::fields;
+use crate::rpc::{author, check_etag, fit, present};
+use crate::store::workflows::{self, NewWorkflow, Workflow, WorkflowFilter};
+use crate::store::{self, requests, versions};
+
+const CHANGEABLE: &[&str] = &["name", "description", "client_id"];
+
+pub async fn create(
+    pool: &PgPool,
+    caller: &Caller,
+    mut request: pb::CreateWorkflowRequest,
+) -> Result<pb::Workflow> {
+    let request_id = std::mem::take(&mut request.request_id);
+    let key = RequestKey::from(caller, "CreateWorkflow", &request_id, &request)?;
+    let wanted = present("workflow", request.workflow)?;
+    let mut input = Input::new();
+    let name = input.text("workflow.name", &wanted.name, fields::NAME);
+    let description = input.text(
+        "workflow.description",
+        &wanted.description,
+        fields::DESCRIPTION,
+    );
+    let description = fields::non_empty(description);
+    let client_id = input.uuid("workflow.client_id", &wanted.client_id);
+    input.finish()?;
+
+    let id = Uuid::now_v7();
+    let created_by = author(caller);
+    db::transaction(pool, async move |conn| {
+        if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
+            return message::read(conn, id).await;
+        }
+        let new = NewWorkflow {
+            id,
+            name: &name,
+            description: description.as_deref(),
+            client_id,
+            created_by,
+        };
+        workflows::insert(conn, new).await?;
+        message::read(conn, id).await
+    })
+    .await
+}
+
+pub async fn get(pool: &PgPool, request: pb::GetWorkflowRequest) -> Result<pb::Workflow> {
+    let mut input = Input::new();
+    let id = input.uuid("id", &request.id);
+    input.finish()?;
+    let mut snapshot = store::snapshot(pool).await?;
+    let workflow = message::read(&mut snapshot, id).await?;
+    snapshot.commit().await?;
+    Ok(workflow)
+}
+
+pub async fn list(
+    pool: &PgPool,
+    request: pb::ListWorkflowsRequest,
+) -> Result<pb::ListWorkflowsResponse> {
+    let page = Page::parse(
+        request.page_size,
+        &request.page_token,
+        &["ListWorkflows", &request.filter],
+    )?;
+    let filter = Filter::parse(
+        &request.filter,
+        &[
+            ("client_id", Kind::Uuid),
+            ("status", Kind::Text),
+            ("name", Kind::Text),
+        ],
+    )?;
+    let status = filter.text("status");
+    if status.is_some_and(|status| WorkflowStatus::parse(status).is_none()) {
+        let fault = "status is DRAFT, ACTIVE, INACTIVE or ARCHIVED";
+        return Err(Error::invalid("filter", fault));
+    }
+    let restriction = WorkflowFilter {
+        client_id: filter.uuid("client_id"),
+        status,
+        name: filter.text("name"),
+    };
+    let after = page.after_instant()?;
+    let mut conn = pool.acquire().await?;
+    let rows = workflows::list(&mut conn, restriction, after, page.limit + 1).await?;
+    let token = |row: &Workflow| page.next_instant(row.created_at, row.id);
+    let (workflows, next_page_token) = fit(&page, rows, token, message::workflow_alone);
+    Ok(pb::ListWorkflowsResponse {
+        workflows,
+        next_page_token,
+    })
+}
+
+pub async fn update(pool: &PgPool, request: pb::UpdateWorkflowRequest) -> Result<pb::Workflow> {
+    let wanted = present("workflow", request.workflow)?;
+    let mut set = Vec::new();
+    set.extend((!wanted.name.is_empty()).then_some("name"));
+    set.extend((!wanted.description.is_empty()).then_some("description"));
+    set.extend((!wanted.client_id.is_empty()).then_some("client_id"));
+    let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
+    let mut input = Input::new();
+    let id = input.uuid("workflow.id", &wanted.id);
+    let name = (mask.has("name")).then(|| input.text("workflow.name", &wanted.name, fields::NAME));
+    let description = (mask.has("description")).then(|| {
+        input.text(
+            "workflow.description",
+            &wanted.description,
+            fields::DESCRIPTION,
+        )
+    });
+    let client_id =
+        (mask.has("client_id")).then(|| input.uuid("workflow.client_id", &wanted.client_id));
+    input.finish()?;
+
+    db::transaction(pool, async move |conn| {
+        let before = editing::lock(conn, id).await?;
+        check_etag("workflow", &wanted.etag, before.revision)?;
+        let after = Workflow {
+            name: name.clone().unwrap_or_else(|| before.name.clone()),
+            description: match &description {
+                Some(description) => fields::non_empty(description.clone()),
+                None => before.description.clone(),
+            },
+            client_id: client_id.unwrap_or(before.client_id),
+            ..before.clone()
+        };
+        if after.client_id != before.client_id && versions::latest(conn, id).await?.is_some() {
+            let message = "the client of a workflow is fixed once it has been published";
+            return Err(Error::precondition("CLIENT_FIXED", message));
+        }
+        if (&after.name, &after.description, after.client_id)
+            != (&before.name, &before.description, before.client_id)
+        {
+            workflows::update(conn, &after).await?;
+        }
+        message::read(conn, id).await
+    })
+    .await
+}
+
+pub async fn delete(pool: &PgPool, request: pb::DeleteWorkflowRequest) -> Result<()> {
+    let mut input = Input::new();
+    let id = input.uuid("id", &request.id);
+    input.finish()?;
+    db::transaction(pool, async move |conn| {
+        let workflow = workflows::lock(conn, id)
+            .await?
+            .ok_or_else(|| Error::not_found("workflow", id))?;
+        check_etag("workflow", &request.etag, workflow.revision)?;
+        workflows::delete(conn, id).await
+    })
+    .await
+}

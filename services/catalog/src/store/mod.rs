@@ -1,0 +1,69 @@
+//! All of the catalog's SQL, by table. Invariant: one statement a function, on a connection that the
+//! caller owns; what a violated constraint means to a caller is said where the statement stands.
+
+pub mod clients;
+pub mod names;
+pub mod requests;
+pub mod signing_keys;
+pub mod steps;
+pub mod transitions;
+pub mod users;
+pub mod versions;
+pub mod workflows;
+
+use chassis::{Error, Result};
+use chrono::{DateTime, Utc};
+use model::status::{Role, WorkflowStatus};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+/// A word of one of the schema's enum types, read as text.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+struct Word(String);
+
+impl From<Word> for WorkflowStatus {
+    fn from(word: Word) -> Self {
+        Self::parse(&word.0).expect("the column's type has no other words")
+    }
+}
+
+impl From<Word> for Role {
+    fn from(word: Word) -> Self {
+        Self::parse(&word.0).expect("the column's type has no other words")
+    }
+}
+
+/// The row after which a page of a list ordered by age goes on.
+pub type After = Option<(DateTime<Utc>, Uuid)>;
+
+/// Replaces the error of a statement if it violated a named constraint.
+fn on_constraint(error: sqlx::Error, known: &[(&str, &dyn Fn() -> Error)]) -> Error {
+    let Some(name) = Error::constraint(&error) else {
+        return error.into();
+    };
+    match known.iter().find(|(constraint, _)| *constraint == name) {
+        Some((_, meaning)) => meaning(),
+        None => error.into(),
+    }
+}
+
+/// A transaction that sees one state of the database throughout and changes nothing: for answers that
+/// are put together from several statements.
+pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    Ok(pool
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?)
+}
+
+/// Lets one transaction at a time do what is named so. Released at its end.
+pub async fn serialize(conn: &mut PgConnection, name: &str) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.serialize
+        select pg_advisory_xact_lock(hashtextextended($1, 0))",
+        name
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

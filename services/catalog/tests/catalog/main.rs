@@ -1,0 +1,13 @@
+//! The catalog as its clients meet it: a real server, real clients, a database of its own for each test.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails with the place; that is all a test needs"
+)]
+
+mod apply;
+mod clients;
+mod harness;
+mod identity;
+mod publishing;
+mod requests;
+mod workflows;
