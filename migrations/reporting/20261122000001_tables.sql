@@ -17,10 +17,15 @@ create table reporting.workflow_reports (
     -- Execution reports are the ledger: the seq of the last event that was counted.
     applied_seq integer
 );
--- ListReports of one workflow; of one type; of all. Each pages by period.
+-- ListReports of one workflow, of all; each pages by period.
 create index workflow_reports_workflow_id on reporting.workflow_reports (workflow_id, period_start, id);
-create index workflow_reports_report_type on reporting.workflow_reports (report_type, period_start, id);
 create index workflow_reports_period_start on reporting.workflow_reports (period_start, id);
+-- ListReports of one type, of all workflows or of one. Nearly all rows are executions, which the indexes
+-- above find just as well: without them these two cost the hot path nothing.
+create index workflow_reports_report_type on reporting.workflow_reports (report_type, period_start, id)
+    where report_type <> 'execution';
+create index workflow_reports_workflow_type on reporting.workflow_reports (workflow_id, report_type, period_start, id)
+    where report_type <> 'execution';
 -- The report of one execution, and the foreign key's action.
 create index workflow_reports_execution_id on reporting.workflow_reports (execution_id) where execution_id is not null;
 
@@ -44,6 +49,8 @@ create table reporting.stale_days (
     workflow_id uuid not null,
     day date not null,
     stale_since timestamptz not null default now(),
+    -- Another one with every addition: a report made from an older sum must not clear a younger mark.
+    mark uuid not null,
     primary key (workflow_id, day)
 );
 

@@ -1,1 +1,113 @@
+//! The reporting service: counts what executions did, and shows it as reports.
+//! Invariant: every figure is a function of the set of events, whatever their order, company or repetition.
 
+mod access;
+mod config;
+mod history;
+mod ingest;
+mod materialize;
+mod meters;
+mod names;
+mod projection;
+mod rpc;
+mod store;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::client::Peer;
+use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::{Result, Shutdown, db};
+use proto::reporting::v1::report_service_server::{self, ReportServiceServer};
+use proto::reporting::v1::step_event_service_server::{self, StepEventServiceServer};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding::Gzip;
+use tonic::service::Routes;
+
+pub use config::Config;
+
+const NAME: &str = "reporting";
+const ROLE: &str = "wfp_reporting";
+
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/reporting");
+
+/// Serves on the listener until `shutdown`; NOT_SERVING until the tables are up to date.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+    let key = ServiceKey::load_or_create(&config.common.service_key_file())?;
+    let verifying = key.public().clone();
+    let catalog = Peer::connect_lazy(&config.catalog_addr, key.clone(), NAME)?;
+    let execution = Peer::connect_lazy(&config.execution_addr, key, NAME)?;
+    let mut database = config
+        .common
+        .database(config.database_url.as_deref(), ROLE)?;
+    database.max_connections = config.connections;
+    let pool = db::open(&database)?;
+
+    let (intake, writer, complete) = ingest::queue();
+    let names = names::Names::new(catalog.clone());
+    let events = rpc::events::StepEvents::new(intake, shutdown.clone());
+    let reports = rpc::reports::Reports::new(pool.clone(), names);
+    let loops = Loops {
+        writer,
+        materializer: materialize::Materializer::new(pool.clone(), complete),
+        repair: history::Repair::new(pool.clone(), history::History::new(execution)),
+    };
+    let readiness = Readiness::new();
+    let ready = readiness.clone();
+    shutdown.spawn_loop("reporting", loops.run(pool, ready, shutdown.clone()));
+
+    serve(Server {
+        name: NAME,
+        listener,
+        routes: Routes::new(
+            StepEventServiceServer::new(events)
+                .accept_compressed(Gzip)
+                .send_compressed(Gzip),
+        )
+        .add_service(
+            ReportServiceServer::new(reports)
+                .accept_compressed(Gzip)
+                .send_compressed(Gzip),
+        ),
+        access: access::ACCESS,
+        verifier: Verifier::new(verifying, UserKeys::remote(catalog)),
+        serving: vec![
+            step_event_service_server::SERVICE_NAME,
+            report_service_server::SERVICE_NAME,
+        ],
+        readiness,
+        shutdown,
+        limits: Limits::default(),
+    })
+    .await
+}
+
+/// What goes on beside the calls.
+struct Loops {
+    writer: ingest::Writer,
+    materializer: materialize::Materializer,
+    repair: history::Repair,
+}
+
+impl Loops {
+    /// Ends with `soft`.
+    async fn run(self, pool: PgPool, readiness: Readiness, shutdown: Shutdown) {
+        let soft = shutdown.soft.clone();
+        match soft
+            .run_until_cancelled(db::migrate(&pool, &MIGRATOR))
+            .await
+        {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return shutdown.fail(format!("migrations: {error}")),
+            None => return,
+        }
+        readiness.set(true);
+        shutdown.spawn_loop("reporting.reports", self.materializer.run(soft.clone()));
+        shutdown.spawn_loop("reporting.repair", self.repair.run(soft.clone()));
+        self.writer.run(pool, soft).await;
+    }
+}

@@ -1,0 +1,22 @@
+//! Who may call what. A method that is not here cannot be called.
+
+use chassis::auth::{Access, AccessTable};
+
+pub const ACCESS: AccessTable = &[
+    (
+        "/workflow.reporting.v1.ReportService/GetReport",
+        Access::User,
+    ),
+    (
+        "/workflow.reporting.v1.ReportService/ListReports",
+        Access::User,
+    ),
+    (
+        "/workflow.reporting.v1.ReportService/SummarizeReports",
+        Access::User,
+    ),
+    (
+        "/workflow.reporting.v1.StepEventService/StreamStepEvents",
+        Access::Service,
+    ),
+];

@@ -1,0 +1,259 @@
+//! ReportService: reads reports and sums.
+//! Invariant: reads only; a report is shown as it is stored.
+
+use std::collections::HashMap;
+
+use chassis::filter::{Filter, Kind};
+use chassis::input::Input;
+use chassis::page::Page;
+use chassis::{Error, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use model::wire::{struct_from_json, timestamp};
+use prost_types::Timestamp;
+use proto::reporting::v1::report_service_server::ReportService;
+use proto::reporting::v1::{
+    ExecutionFigures, GetReportRequest, ListReportsRequest, ListReportsResponse, Report,
+    StepFigures, SummarizeReportsRequest, SummarizeReportsResponse,
+};
+use sqlx::PgPool;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use crate::names::Names;
+use crate::projection::figures::Figures;
+use crate::projection::metrics::Durations;
+use crate::projection::number::{Millis, rate};
+use crate::projection::period::{ReportType, cohort, midnight};
+use crate::projection::summary::{Summary, greatest};
+use crate::store;
+use crate::store::figures::Range;
+
+/// Entries of each list of a summary.
+const MOST_ENTRIES: usize = 1000;
+
+const FILTER: &[(&str, Kind)] = &[
+    ("workflow_id", Kind::Uuid),
+    ("execution_id", Kind::Uuid),
+    ("report_type", Kind::Text),
+    ("period_start", Kind::Instant),
+];
+
+#[derive(Debug)]
+pub struct Reports {
+    pool: PgPool,
+    names: Names,
+}
+
+impl Reports {
+    pub fn new(pool: PgPool, names: Names) -> Self {
+        Self { pool, names }
+    }
+
+    async fn get(&self, request: GetReportRequest) -> Result<Report> {
+        let mut input = Input::new();
+        let id = input.uuid("id", &request.id);
+        input.finish()?;
+        let mut conn = self.pool.acquire().await?;
+        let report = store::reports::get(&mut conn, id).await?;
+        let report = report.ok_or_else(|| Error::not_found("report", id))?;
+        let complete_through = store::watermark::read(&mut conn).await?;
+        Ok(to_proto(report, complete_through))
+    }
+
+    async fn list(&self, request: ListReportsRequest) -> Result<ListReportsResponse> {
+        let query = ["ListReports", &request.filter];
+        let page = Page::parse(request.page_size, &request.page_token, &query)?;
+        let filter = Filter::parse(&request.filter, FILTER)?;
+        let report_type = filter.text("report_type");
+        if report_type.is_some_and(|word| ReportType::parse(word).is_none()) {
+            let description = "report_type is daily, weekly, monthly or execution";
+            return Err(Error::invalid("filter", description));
+        }
+        let query = store::reports::Query {
+            workflow_id: filter.uuid("workflow_id"),
+            execution_id: filter.uuid("execution_id"),
+            report_type,
+            at_least: filter.at_least("period_start"),
+            before: filter.before("period_start"),
+            after: page.after_instant()?,
+            limit: page.limit + 1,
+        };
+        let mut conn = self.pool.acquire().await?;
+        let mut reports = store::reports::list(&mut conn, &query).await?;
+        let complete_through = store::watermark::read(&mut conn).await?;
+        let next_page_token = page.cut(&mut reports, |last| {
+            page.next_instant(last.period_start, last.id)
+        });
+        let reports = reports
+            .into_iter()
+            .map(|report| to_proto(report, complete_through))
+            .collect();
+        Ok(ListReportsResponse {
+            reports,
+            next_page_token,
+        })
+    }
+
+    async fn summarize(
+        &self,
+        request: SummarizeReportsRequest,
+    ) -> Result<SummarizeReportsResponse> {
+        let range = range(&request)?;
+        let mut summary = Summary::default();
+        let complete_through = {
+            let mut conn = self.pool.acquire().await?;
+            // Read first: the sums may then hold more than is promised, but never less.
+            let complete_through = store::watermark::read(&mut conn).await?;
+            store::figures::for_each(&mut conn, range, |sum| {
+                summary.add(sum.workflow_id, sum.grain, sum.key, &sum.figures);
+            })
+            .await?;
+            complete_through
+        };
+        let by_workflow = greatest(summary.by_workflow, MOST_ENTRIES);
+        let by_client = greatest(summary.by_client, MOST_ENTRIES);
+        let by_step = greatest(summary.by_step, MOST_ENTRIES);
+        let ids = by_workflow.iter().chain(&by_client).map(|(id, _)| *id);
+        let names = self
+            .names
+            .of(ids.chain(by_step.iter().map(|((_, step), _)| *step)))
+            .await;
+        let named = |list: Vec<(Uuid, Figures)>| {
+            list.iter()
+                .map(|(id, figures)| executions(id.to_string(), &names, figures))
+                .collect()
+        };
+        Ok(SummarizeReportsResponse {
+            total: Some(executions(String::new(), &names, &summary.total)),
+            by_workflow: named(by_workflow),
+            by_client: named(by_client),
+            by_step: by_step
+                .iter()
+                .map(|((workflow, step), figures)| steps(*workflow, *step, &names, figures))
+                .collect(),
+            complete_through: complete_through.map(timestamp),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl ReportService for Reports {
+    async fn get_report(
+        &self,
+        request: Request<GetReportRequest>,
+    ) -> Result<Response<Report>, Status> {
+        Ok(Response::new(self.get(request.into_inner()).await?))
+    }
+
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        Ok(Response::new(self.list(request.into_inner()).await?))
+    }
+
+    async fn summarize_reports(
+        &self,
+        request: Request<SummarizeReportsRequest>,
+    ) -> Result<Response<SummarizeReportsResponse>, Status> {
+        Ok(Response::new(self.summarize(request.into_inner()).await?))
+    }
+}
+
+fn range(request: &SummarizeReportsRequest) -> Result<Range> {
+    let mut input = Input::new();
+    let range = Range {
+        first: day(&mut input, "period_start", request.period_start.as_ref()),
+        end: day(&mut input, "period_end", request.period_end.as_ref()),
+        workflow_id: input.optional_uuid("workflow_id", &request.workflow_id),
+        client_id: input.optional_uuid("client_id", &request.client_id),
+    };
+    if range
+        .first
+        .zip(range.end)
+        .is_some_and(|(first, end)| end <= first)
+    {
+        input.push("period_end", "must be later than period_start");
+    }
+    input.finish()?;
+    Ok(range)
+}
+
+fn day(input: &mut Input, field: &str, instant: Option<&Timestamp>) -> Option<NaiveDate> {
+    let instant = input.instant(field, instant)?;
+    if midnight(cohort(instant)) != instant {
+        input.push(field, "must be a UTC midnight");
+    }
+    Some(cohort(instant))
+}
+
+fn to_proto(report: store::reports::Report, complete_through: Option<DateTime<Utc>>) -> Report {
+    let report_type = match ReportType::parse(&report.report_type) {
+        Some(ReportType::Daily) => proto::reporting::v1::ReportType::Daily,
+        Some(ReportType::Weekly) => proto::reporting::v1::ReportType::Weekly,
+        Some(ReportType::Monthly) => proto::reporting::v1::ReportType::Monthly,
+        Some(ReportType::Execution) => proto::reporting::v1::ReportType::Execution,
+        None => proto::reporting::v1::ReportType::Unspecified,
+    };
+    Report {
+        id: report.id.to_string(),
+        workflow_id: report.workflow_id.to_string(),
+        execution_id: report
+            .execution_id
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
+        report_type: report_type.into(),
+        metrics: report.metrics.as_object().map(struct_from_json),
+        period_start: Some(timestamp(report.period_start)),
+        period_end: report.period_end.map(timestamp),
+        created_at: Some(timestamp(report.created_at)),
+        complete_through: complete_through.map(timestamp),
+    }
+}
+
+fn executions(id: String, names: &HashMap<String, String>, figures: &Figures) -> ExecutionFigures {
+    let times = Durations::of(&figures.times, figures.completed);
+    ExecutionFigures {
+        name: names.get(&id).cloned().unwrap_or_default(),
+        id,
+        total_executions: count(figures.total),
+        completed_executions: count(figures.completed),
+        failed_executions: count(figures.failed),
+        cancelled_executions: count(figures.cancelled),
+        running_executions: count(figures.running()),
+        success_rate: rate(figures.completed, figures.completed + figures.failed),
+        average_execution_time: times.average.map(Millis::as_f64),
+        p50_execution_time: times.p50.map(Millis::as_f64),
+        p95_execution_time: times.p95.map(Millis::as_f64),
+        p99_execution_time: times.p99.map(Millis::as_f64),
+    }
+}
+
+fn steps(
+    workflow: Uuid,
+    step: Uuid,
+    names: &HashMap<String, String>,
+    figures: &Figures,
+) -> StepFigures {
+    let times = Durations::of(&figures.times, figures.completed);
+    let step_id = step.to_string();
+    StepFigures {
+        name: names.get(&step_id).cloned().unwrap_or_default(),
+        step_id,
+        workflow_id: workflow.to_string(),
+        activations: count(figures.total),
+        completed: count(figures.completed),
+        failed: count(figures.failed),
+        skipped: count(figures.skipped),
+        retries: count(figures.retries),
+        success_rate: rate(figures.completed, figures.total),
+        average_time: times.average.map(Millis::as_f64),
+        p50_time: times.p50.map(Millis::as_f64),
+        p95_time: times.p95.map(Millis::as_f64),
+        p99_time: times.p99.map(Millis::as_f64),
+    }
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,77 @@
+//! Reports, for reading.
+//! Invariant: a page is a range of one index order, so that no report is listed twice or left out.
+
+use chassis::Result;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+#[derive(Debug)]
+pub struct Report {
+    pub id: Uuid,
+    pub workflow_id: Uuid,
+    pub execution_id: Option<Uuid>,
+    pub report_type: String,
+    pub metrics: Value,
+    pub period_start: DateTime<Utc>,
+    pub period_end: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+}
+
+pub async fn get(conn: &mut PgConnection, id: Uuid) -> Result<Option<Report>> {
+    let report = sqlx::query_as!(
+        Report,
+        r#"-- reporting.get_report
+        select id, workflow_id, execution_id, report_type, metrics, period_start, period_end, created_at
+        from reporting.workflow_reports
+        where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(report)
+}
+
+/// What a list is restricted to.
+#[derive(Debug, Default)]
+pub struct Query<'a> {
+    pub workflow_id: Option<Uuid>,
+    pub execution_id: Option<Uuid>,
+    pub report_type: Option<&'a str>,
+    pub at_least: Option<DateTime<Utc>>,
+    pub before: Option<DateTime<Utc>>,
+    /// The last report of the page before.
+    pub after: Option<(DateTime<Utc>, Uuid)>,
+    pub limit: i64,
+}
+
+/// Latest period first.
+pub async fn list(conn: &mut PgConnection, query: &Query<'_>) -> Result<Vec<Report>> {
+    let (after_start, after_id) = query.after.unzip();
+    let reports = sqlx::query_as!(
+        Report,
+        r#"-- reporting.list_reports
+        select id, workflow_id, execution_id, report_type, metrics, period_start, period_end, created_at
+        from reporting.workflow_reports
+        where ($1::uuid is null or workflow_id = $1)
+            and ($2::uuid is null or execution_id = $2)
+            and ($3::varchar is null or report_type = $3)
+            and ($4::timestamptz is null or period_start >= $4)
+            and ($5::timestamptz is null or period_start < $5)
+            and ($6::timestamptz is null or (period_start, id) < ($6, $7::uuid))
+        order by period_start desc, id desc
+        limit $8"#,
+        query.workflow_id,
+        query.execution_id,
+        query.report_type,
+        query.at_least,
+        query.before,
+        after_start,
+        after_id,
+        query.limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(reports)
+}

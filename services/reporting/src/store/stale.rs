@@ -1,0 +1,102 @@
+//! Days whose reports are older than their sums.
+//! Invariant: a mark disappears only with reports that hold everything that was added before it.
+
+use chassis::Result;
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// One such day, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    pub workflow_id: Uuid,
+    pub day: NaiveDate,
+    pub mark: Uuid,
+}
+
+/// Stale days by column.
+struct Columns {
+    workflow_ids: Vec<Uuid>,
+    days: Vec<NaiveDate>,
+    marks: Vec<Uuid>,
+}
+
+impl Columns {
+    fn of(stale: &[Stale]) -> Self {
+        Self {
+            workflow_ids: stale.iter().map(|stale| stale.workflow_id).collect(),
+            days: stale.iter().map(|stale| stale.day).collect(),
+            marks: stale.iter().map(|stale| stale.mark).collect(),
+        }
+    }
+}
+
+/// Belongs into the transaction that adds to the sums.
+pub async fn mark(
+    conn: &mut PgConnection,
+    workflow_ids: &[Uuid],
+    days: &[NaiveDate],
+    mark: Uuid,
+) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.mark_stale_days
+        insert into reporting.stale_days (workflow_id, day, mark)
+        select d.workflow_id, d.day, $3
+        from unnest($1::uuid[], $2::date[]) as d (workflow_id, day)
+        order by d.workflow_id, d.day
+        on conflict (workflow_id, day) do update set mark = excluded.mark"#,
+        workflow_ids,
+        days,
+        mark
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<Stale>> {
+    let stale = sqlx::query_as!(
+        Stale,
+        r#"-- reporting.list_stale_days
+        select workflow_id, day, mark from reporting.stale_days order by workflow_id, day"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(stale)
+}
+
+/// Leaves those that were marked anew since they were read.
+pub async fn clear(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
+    let columns = Columns::of(stale);
+    sqlx::query!(
+        r#"-- reporting.clear_stale_days
+        delete from reporting.stale_days s
+        using unnest($1::uuid[], $2::date[], $3::uuid[]) as d (workflow_id, day, mark)
+        where s.workflow_id = d.workflow_id and s.day = d.day and s.mark = d.mark"#,
+        &columns.workflow_ids,
+        &columns.days,
+        &columns.marks
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Whether any of them still waits as it was read.
+pub async fn any_left(conn: &mut PgConnection, stale: &[Stale]) -> Result<bool> {
+    let columns = Columns::of(stale);
+    let left = sqlx::query_scalar!(
+        r#"-- reporting.any_stale_day_left
+        select exists (
+            select from reporting.stale_days s
+            join unnest($1::uuid[], $2::date[], $3::uuid[]) as d (workflow_id, day, mark)
+                on s.workflow_id = d.workflow_id and s.day = d.day and s.mark = d.mark
+        ) as "left!""#,
+        &columns.workflow_ids,
+        &columns.days,
+        &columns.marks
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(left)
+}
