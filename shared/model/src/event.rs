@@ -1,0 +1,59 @@
+//! What happened to an execution, as reporting is told. Invariant: events carry no input, output or
+//! comment, and are a pure function of stored rows.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::status::{ExecutionStatus, StepStatus};
+
+/// Consecutive events of one execution, of one commit or of its whole history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionEvents {
+    pub execution_id: Uuid,
+    pub workflow_id: Uuid,
+    pub client_id: Uuid,
+    pub workflow_version: i32,
+    /// Decides the period that the execution is counted in.
+    pub started_at: DateTime<Utc>,
+    /// Number of the first event, from 1; the others follow without gaps.
+    pub first_seq: i32,
+    pub events: Vec<Event>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The execution was accepted. Always the first.
+    Started,
+    /// An attempt at a step reached its final status.
+    StepFinished(StepFinished),
+    /// The execution reached its final status. Always the last.
+    Finished {
+        status: ExecutionStatus,
+        completed_at: DateTime<Utc>,
+    },
+}
+
+/// An attempt at a step reached its final status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepFinished {
+    pub step_id: Uuid,
+    /// A final one.
+    pub status: StepStatus,
+    /// Which arrival at the step, from 1.
+    pub activation: i32,
+    /// Which attempt of that activation, from 1.
+    pub attempt: i32,
+    /// When the attempt became visible.
+    pub queued_at: DateTime<Utc>,
+    /// From when on it could be worked on; later than `queued_at` for a retry that backs off.
+    pub available_at: DateTime<Utc>,
+    /// When a worker leased it or a person claimed it.
+    pub assigned_at: Option<DateTime<Utc>>,
+    pub completed_at: DateTime<Utc>,
+    /// Why it failed, as a stable word.
+    pub error_code: Option<String>,
+    pub taken_transition_ids: Vec<Uuid>,
+    /// Whether the same activation goes on with another attempt.
+    pub will_retry: bool,
+}

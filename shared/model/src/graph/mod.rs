@@ -1,0 +1,114 @@
+//! The parsed workflow graph: constructing one is the validation. Invariant: a [`Graph`] can run — it has
+//! one start, reaches all its steps, every config and condition in it is understood, and no loop spins.
+
+mod edges;
+mod labels;
+mod shape;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::condition::Condition;
+use crate::definition::Definition;
+use crate::kind::{self, Kind, Settings};
+use crate::problem::Problem;
+use crate::retry::Retry;
+use labels::Labels;
+
+/// A workflow that can run.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    pub definition: Definition,
+    /// Where it begins: index into `nodes` and `definition.steps`.
+    pub start: usize,
+    /// One for each of `definition.steps`, in the same order.
+    pub nodes: Vec<Node>,
+    by_id: HashMap<Uuid, usize>,
+}
+
+/// A step, understood.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub kind: Kind,
+    /// In judging order: by the target step's `order`, then by id; the default last.
+    pub outgoing: Vec<Edge>,
+    pub retry: Retry,
+    pub timeout: Option<Duration>,
+    pub queue_timeout: Option<Duration>,
+}
+
+/// A transition, understood.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// The transition's; nil where a workflow without transitions runs by order.
+    pub id: Uuid,
+    pub to: usize,
+    /// None: always.
+    pub condition: Option<Condition>,
+    pub is_default: bool,
+    /// Judged only after a failure; every other one only after success.
+    pub is_catch: bool,
+}
+
+impl Graph {
+    /// Accepts a definition, with warnings, or returns everything that is wrong with it.
+    pub fn parse(definition: Definition) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let mut problems = Vec::new();
+        if !steps::check_counts(&definition, &mut problems) {
+            return Err(problems);
+        }
+        let labels = Labels::of(&definition);
+        let by_id = steps::check(&definition, &labels, &mut problems);
+        let settings: Vec<Option<Settings>> = (definition.steps.iter().enumerate())
+            .map(|(at, step)| kind::parse(step, labels.step(at), &mut problems))
+            .collect();
+        let outgoing = edges::build(&definition, &labels, &by_id, &mut problems);
+        steps::check_references(&definition, &labels, &settings, &mut problems);
+
+        let view = shape::View {
+            definition: &definition,
+            labels: &labels,
+            outgoing: &outgoing,
+        };
+        let start = view.start(&mut problems);
+        view.check_reachable(&start, &mut problems);
+        view.check_loops(&settings, &mut problems);
+
+        let settings: Option<Vec<Settings>> = settings.into_iter().collect();
+        match (&start[..], settings) {
+            ([start], Some(settings)) if !problems.iter().any(Problem::is_error) => {
+                let nodes = settings.into_iter().zip(outgoing).map(Node::new).collect();
+                let graph = Self {
+                    start: *start,
+                    nodes,
+                    by_id,
+                    definition,
+                };
+                Ok((graph, problems))
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Where a step stands in `nodes` and `definition.steps`.
+    pub fn node_of(&self, step_id: Uuid) -> Option<usize> {
+        self.by_id.get(&step_id).copied()
+    }
+}
+
+impl Node {
+    fn new((settings, outgoing): (Settings, Vec<Edge>)) -> Self {
+        Self {
+            kind: settings.kind,
+            outgoing,
+            retry: settings.retry,
+            timeout: settings.timeout,
+            queue_timeout: settings.queue_timeout,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What is wrong with steps by themselves. Invariant: afterwards ids, keys and names are unique, or there
+//! is a problem that says which are not.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::labels::{Labels, quoted};
+use crate::definition::Definition;
+use crate::kind::{Kind, Settings, WaitUntil};
+use crate::problem::{Problem, did_you_mean};
+use crate::scope::{Path, Root, Segment};
+
+const MOST_STEPS: usize = 1000;
+const MOST_TRANSITIONS: usize = 10_000;
+
+/// Whether it makes sense to look closer.
+pub(super) fn check_counts(definition: &Definition, problems: &mut Vec<Problem>) -> bool {
+    let count = definition.steps.len();
+    if count == 0 {
+        let message = "a workflow needs at least one step";
+        problems.push(Problem::error("steps", "NO_STEPS", message));
+    }
+    if count > MOST_STEPS {
+        let message = format!("there are {count}; at most {MOST_STEPS} are allowed");
+        problems.push(Problem::error("steps", "TOO_MANY_STEPS", message));
+    }
+    let count = definition.transitions.len();
+    if count > MOST_TRANSITIONS {
+        let message = format!("there are {count}; at most {MOST_TRANSITIONS} are allowed");
+        problems.push(Problem::error(
+            "transitions",
+            "TOO_MANY_TRANSITIONS",
+            message,
+        ));
+    }
+    problems.is_empty()
+}
+
+/// Returns where each id stands.
+pub(super) fn check(
+    definition: &Definition,
+    labels: &Labels,
+    problems: &mut Vec<Problem>,
+) -> HashMap<Uuid, usize> {
+    let mut by_id = HashMap::new();
+    let (mut names, mut keys) = (HashSet::new(), HashSet::new());
+    for (at, step) in definition.steps.iter().enumerate() {
+        let mut error = |field: &str, code: &'static str, message: String| {
+            let path = format!("{}.{field}", labels.step(at));
+            problems.push(Problem::error(path, code, message));
+        };
+        if by_id.insert(step.id, at).is_some() {
+            error(
+                "id",
+                "DUPLICATE_ID",
+                format!("another step has the id {}", step.id),
+            );
+        }
+        let length = step.name.chars().count();
+        if step.name.trim().is_empty() {
+            error("name", "EMPTY_NAME", "must not be empty".to_owned());
+        } else if length > 200 {
+            error(
+                "name",
+                "NAME_TOO_LONG",
+                format!("has {length} characters; at most 200 are allowed"),
+            );
+        } else if !names.insert(step.name.as_str()) {
+            let message = "another step has this name; conditions could not tell them apart";
+            error("name", "DUPLICATE_NAME", message.to_owned());
+        }
+        if step.key.trim().is_empty() {
+            error("key", "EMPTY_KEY", "must not be empty".to_owned());
+        } else if !keys.insert(step.key.as_str()) {
+            let message = format!("another step has the key {}", quoted(&step.key));
+            error("key", "DUPLICATE_KEY", message);
+        }
+        if step.order < 0 {
+            error("order", "ORDER_NEGATIVE", "must be 0 or more".to_owned());
+        }
+    }
+    by_id
+}
+
+/// Warns of expressions that read the output of a step that is not there.
+pub(super) fn check_references(
+    definition: &Definition,
+    labels: &Labels,
+    settings: &[Option<Settings>],
+    problems: &mut Vec<Problem>,
+) {
+    let names: HashSet<&str> = definition.steps.iter().map(|s| s.name.as_str()).collect();
+    for (at, settings) in settings.iter().enumerate() {
+        let config = format!("{}.config", labels.step(at));
+        match settings.as_ref().map(|settings| &settings.kind) {
+            Some(Kind::Transform(output)) => {
+                for (key, expression) in output {
+                    let path = format!("{config}.output.{key}");
+                    warn_of_unknown(expression.paths(), &names, &path, problems);
+                }
+            }
+            Some(Kind::Wait(WaitUntil::Field(field))) => {
+                let path = format!("{config}.untilField");
+                warn_of_unknown([field], &names, &path, problems);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The same for the paths of one condition or expression, which stands at `at`.
+pub(super) fn warn_of_unknown<'p>(
+    paths: impl IntoIterator<Item = &'p Path>,
+    names: &HashSet<&str>,
+    at: &str,
+    problems: &mut Vec<Problem>,
+) {
+    for path in paths {
+        let (Root::Steps, Some(Segment::Key(name))) = (path.root(), path.segments().first()) else {
+            continue;
+        };
+        if !names.contains(name.as_str()) {
+            let hint = did_you_mean(name, names.iter().copied());
+            problems.push(Problem::warning(
+                at,
+                "UNKNOWN_STEP_REFERENCE",
+                format!(
+                    "there is no step {}, so this is always missing.{hint}",
+                    quoted(name)
+                ),
+            ));
+        }
+    }
+}

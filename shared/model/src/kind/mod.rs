@@ -1,0 +1,98 @@
+//! What a step does. Invariant: an unknown step type is a worker's job, never an error and never nothing.
+
+mod config;
+mod parse;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::cel::Cel;
+use crate::retry::Retry;
+use crate::scope::Path;
+
+pub(crate) use parse::parse;
+
+/// Step types that the engine itself understands; every other word is a job.
+pub const BUILT_IN: &[&str] = &[
+    "approval",
+    "data_entry",
+    "notification",
+    "transform",
+    "decision",
+    "wait",
+];
+
+/// Words that will be built in: taken as jobs today, workflows would change their meaning then.
+pub const RESERVED: &[&str] = &[
+    "http",
+    "parallel",
+    "join",
+    "foreach",
+    "subworkflow",
+    "signal",
+    "end",
+];
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A person says yes or no.
+    Approval(Audience),
+    /// A person enters data.
+    DataEntry(Audience),
+    /// A message is sent.
+    Notification {
+        notification_type: String,
+        template: Option<String>,
+        recipients: Vec<String>,
+    },
+    /// Expressions make the output, one a key, in the order of the config's keys.
+    Transform(Vec<(String, Cel)>),
+    /// Nothing but its transitions.
+    Decision,
+    /// Time passes.
+    Wait(WaitUntil),
+    /// An external worker does it.
+    Job {
+        /// `config.action`, else the step type.
+        job_type: String,
+    },
+}
+
+impl Kind {
+    /// Whether something outside the engine must happen before the step is over: a loop without such a
+    /// step would never rest.
+    pub fn waits(&self) -> bool {
+        match self {
+            Self::Approval(_) | Self::DataEntry(_) | Self::Wait(_) | Self::Job { .. } => true,
+            Self::Notification { .. } | Self::Transform(_) | Self::Decision => false,
+        }
+    }
+}
+
+/// Who may decide; nobody named means every user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// `approverRole`.
+    pub group: Option<String>,
+    /// Email addresses in lower case.
+    pub assignees: Vec<String>,
+}
+
+/// How long a wait lasts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WaitUntil {
+    For(Duration),
+    At(DateTime<Utc>),
+    /// Until the RFC 3339 instant that is found there when the step is reached.
+    Field(Path),
+}
+
+/// All that type and config of a step say.
+pub(crate) struct Settings {
+    pub(crate) kind: Kind,
+    pub(crate) retry: Retry,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) queue_timeout: Option<Duration>,
+}
