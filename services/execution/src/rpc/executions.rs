@@ -22,6 +22,9 @@ use crate::store;
 /// Executions that CheckExecutions names at most.
 const MOST_CHECKED: i64 = 1000;
 
+/// Executions with the same metadata that are few enough to be looked up one by one.
+const MOST_RARE: i64 = 10_000;
+
 const FILTER: &[(&str, Kind)] = &[
     ("workflow_id", Kind::Uuid),
     ("client_id", Kind::Uuid),
@@ -98,10 +101,14 @@ impl Executions {
         let query = ["ListExecutions", body.filter.as_str()];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
         let after = page.after_instant()?;
-        let filter = restriction(&Filter::parse(&body.filter, FILTER)?)?;
+        let mut filter = restriction(&Filter::parse(&body.filter, FILTER)?)?;
         let limit = page.limit;
         let Filled { items, last } = db::transaction(&self.service.pool, async move |conn| {
             store::plan_each_time(conn).await?;
+            if let Some(metadata) = &filter.metadata {
+                let most = MOST_RARE;
+                filter.ids = store::executions::with_metadata(conn, metadata, most).await?;
+            }
             let rows = store::executions::list(conn, &filter, after, limit + 1);
             fill(rows, limit, |row| {
                 let key = (row.started_at, row.id);
@@ -198,6 +205,7 @@ fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
         started_before: filter.before("started_at"),
         simulation: filter.bool("simulation"),
         metadata,
+        ids: None,
     })
 }
 

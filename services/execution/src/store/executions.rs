@@ -56,6 +56,8 @@ pub struct Filter {
     pub simulation: Option<bool>,
     /// An object that the metadata without its input must contain.
     pub metadata: Option<Value>,
+    /// One of these.
+    pub ids: Option<Vec<Uuid>>,
 }
 
 /// The place in a list: start and id of the last row shown.
@@ -110,7 +112,29 @@ pub async fn runs(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Runs
     .await
 }
 
-/// At most `limit` executions after a place. A stream, because a page of large metadata is cut short by
+/// The executions with this metadata, unless they are more than `most`: few are found by the index, many
+/// by walking down the list.
+pub async fn with_metadata(
+    conn: &mut PgConnection,
+    metadata: &Value,
+    most: i64,
+) -> sqlx::Result<Option<Vec<Uuid>>> {
+    let ids = sqlx::query_scalar!(
+        r#"-- execution.list_executions_with_metadata
+        select id
+          from execution.workflow_executions
+         where (metadata - 'inputData') @> $1 and metadata - 'inputData' <> '{}'
+         limit $2::int8 + 1"#,
+        metadata,
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(ids).filter(|ids| ids.len() as i64 <= most))
+}
+
+/// At most `limit` executions after a place. Statuses are spelled out because an index on some of them is
+/// used only if the planner sees a constant. A stream, because a page of large metadata is cut short by
 /// its reader before it fills the memory.
 pub fn list<'c>(
     conn: &'c mut PgConnection,
@@ -129,15 +153,19 @@ pub fn list<'c>(
           from execution.workflow_executions
          where ($1::uuid is null or workflow_id = $1)
            and ($2::uuid is null or client_id = $2)
-           and ($3::text is null or status = $3::text::execution.execution_status)
+           and ($3::text is null
+                or $3 = 'PENDING' and status = 'PENDING' or $3 = 'RUNNING' and status = 'RUNNING'
+                or $3 = 'COMPLETED' and status = 'COMPLETED' or $3 = 'FAILED' and status = 'FAILED'
+                or $3 = 'CANCELLED' and status = 'CANCELLED')
            and ($4::timestamptz is null or started_at >= $4)
            and ($5::timestamptz is null or started_at < $5)
            and ($6::bool is null or simulation = $6)
            and ($7::jsonb is null
                 or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
-           and ($8::timestamptz is null or (started_at, id) < ($8, $9::uuid))
+           and ($8::uuid[] is null or id = any($8))
+           and ($9::timestamptz is null or (started_at, id) < ($9, $10::uuid))
          order by started_at desc, id desc
-         limit $10"#,
+         limit $11"#,
         filter.workflow_id,
         filter.client_id,
         filter.status,
@@ -145,6 +173,7 @@ pub fn list<'c>(
         filter.started_before,
         filter.simulation,
         filter.metadata,
+        filter.ids.as_deref(),
         after_start,
         after_id,
         limit
@@ -187,7 +216,7 @@ pub async fn count_open(conn: &mut PgConnection) -> sqlx::Result<i64> {
         r#"-- execution.count_open_executions
         select count(*) as "count!"
           from execution.workflow_executions
-         where status in ('PENDING', 'RUNNING') and status <> 'COMPLETED'"#
+         where status in ('PENDING', 'RUNNING')"#
     )
     .fetch_one(conn)
     .await
@@ -199,9 +228,8 @@ pub async fn without_reason(conn: &mut PgConnection, limit: i64) -> sqlx::Result
         r#"-- execution.list_executions_without_reason
         select e.id
           from execution.workflow_executions e
-         where e.status in ('PENDING', 'RUNNING') and e.status <> 'COMPLETED'
+         where e.status in ('PENDING', 'RUNNING')
            and not exists (select from execution.waits w where w.execution_id = e.id)
-         order by e.started_at, e.id
          limit $1"#,
         limit
     )

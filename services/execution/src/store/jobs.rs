@@ -14,7 +14,8 @@ pub struct Queue {
 }
 
 /// Queues with a job that is due, of clients after `after` up to `through`, by client; about `limit`
-/// clients. Hops over the index from client to client, however many jobs each has.
+/// clients. Hops over the index from client to client, however many jobs each has: the orders within say
+/// to the planner what the limits alone do not.
 pub async fn queues(
     conn: &mut PgConnection,
     job_types: &[String],
@@ -46,11 +47,14 @@ pub async fn queues(
         select c.client_id as "client_id!", t.job_type as "job_type!"
           from clients c
          cross join unnest($1::text[]) t (job_type)
+         cross join lateral (
+            select
+              from execution.waits w
+             where w.kind = 'job' and w.held_by is null and w.job_type = t.job_type
+               and w.client_id = c.client_id and w.available_at <= now()
+             order by w.available_at
+             limit 1) due
          where c.client_id > $2
-           and exists (
-                select from execution.waits w
-                 where w.kind = 'job' and w.held_by is null and w.job_type = t.job_type
-                   and w.client_id = c.client_id and w.available_at <= now())
          limit $4"#,
         job_types,
         after,
