@@ -103,9 +103,9 @@ async fn executions_tasks_and_jobs() -> Outcome {
     answers.expect(
         tasks.submit_task(submit(json!({}))).await,
         Code::FailedPrecondition,
-        "NOT_A_DATA_ENTRY",
+        "WRONG_ANSWER",
     );
-    answers.invalid(tasks.submit_task(submit(nested(40))).await, "data");
+    answers.invalid(tasks.submit_task(submit(nested(32))).await, "data");
     let approve = ApproveTaskRequest {
         id: id.clone(),
         comment: "x".repeat(10_001),
@@ -121,7 +121,7 @@ async fn executions_tasks_and_jobs() -> Outcome {
     answers.expect(
         jobs.complete_job(complete).await,
         Code::FailedPrecondition,
-        "JOB_NOT_HELD",
+        "NOT_A_JOB",
     );
     let seconds = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
     let activate = || ActivateJobsRequest {
