@@ -130,10 +130,24 @@ impl Rules {
             response
         };
         let handler = self.tasks.spawn(work.in_current_span());
-        handler
+        let response = handler
             .await
-            .map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))
+            .map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?;
+        if is_undecodable(&response) {
+            let limit = "is malformed, or nested deeper than the 32 levels that are allowed";
+            return Err(Error::invalid("request", limit));
+        }
+        Ok(response)
     }
+}
+
+/// Whether the request's bytes were no message. tonic answers INTERNAL then, but the caller is at fault.
+fn is_undecodable(response: &Response<Body>) -> bool {
+    let says = |name: &str, expected: &[u8]| {
+        let header = response.headers().get(name);
+        header.is_some_and(|value| value.as_bytes().starts_with(expected))
+    };
+    says("grpc-status", b"13") && says("grpc-message", b"failed%20to%20decode%20Protobuf")
 }
 
 fn overload() -> Error {
