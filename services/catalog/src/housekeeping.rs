@@ -37,3 +37,40 @@ async fn round(pool: &PgPool, signer: &Signer) -> Result<()> {
     let now = db::now(&mut conn).await?;
     requests::purge(&mut conn, now - REQUEST_LIFE).await
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::identity::MasterKey;
+
+    #[tokio::test]
+    async fn a_round_forgets_old_requests_and_learns_new_keys() {
+        let (database, folder) = (devkit::Database::new().await, devkit::Folder::new());
+        let pool = PgPool::connect(&database.catalog_url()).await.unwrap();
+        let key = |name: &str| MasterKey::load_or_create(&folder.path().join(name)).unwrap();
+        let signer = Signer::start(&pool, &key("own")).await.unwrap();
+        // Another replica, with another master key: it cannot use the first one's key.
+        let other = Signer::start(&pool, &key("other")).await.unwrap();
+        assert_eq!((signer.published().len(), other.published().len()), (1, 2));
+        sqlx::query(
+            "insert into catalog.requests
+                 (caller, method, request_id, body_hash, resource_id, created_at)
+             select 'c', 'm', gen_random_uuid(), '', gen_random_uuid(), now() - age
+             from unnest(array['6 days 23 hours', '7 days 1 hour']::interval[]) age",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+
+        round(&pool, &signer).await.unwrap();
+        assert_eq!(signer.published().len(), 2);
+        assert_eq!(signer.accepted().read().unwrap().len(), 2);
+        let left: i64 = sqlx::query_scalar("select count(*) from catalog.requests")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(left, 1);
+    }
+}

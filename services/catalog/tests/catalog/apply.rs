@@ -17,7 +17,7 @@ client: { name: Acme }
 workflow: { name: W }
 steps:
   - { name: A, stepType: custom, key: first }
-  - { name: B, stepType: custom, config: { n: 1.0, big: 1.5e300, list: [1, {a: x}] } }
+  - { name: B, stepType: custom, config: { n: 1.0, long: 123456789.12345679, big: 1.5e300, list: [1, {a: x}] } }
 transitions:
   - { from: first, to: B, condition: { field: ok, operator: equals, value: true } }
   - { from: A, to: b, isDefault: true }

@@ -54,9 +54,8 @@ pub fn called(channel: Channel, token: &str) -> Called {
     InterceptedService::new(channel, Bearer(value))
 }
 
-/// Runs a catalog on a port of its own.
-async fn launch(database: &Database, folder: &Folder, shutdown: &Shutdown) -> Channel {
-    let config = Config {
+pub fn config(database: &Database, folder: &Folder) -> Config {
+    Config {
         common: Common {
             data_dir: folder.path().to_owned(),
             database_url: None,
@@ -68,7 +67,11 @@ async fn launch(database: &Database, folder: &Folder, shutdown: &Shutdown) -> Ch
         admin_email: ADMIN_EMAIL.to_owned(),
         admin_password: Some(ADMIN_PASSWORD.to_owned()),
         created_admin: None,
-    };
+    }
+}
+
+/// Runs a catalog on a port of its own.
+pub async fn launch(config: Config, shutdown: &Shutdown) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(catalog::run(config, listener, shutdown.clone()));
@@ -80,7 +83,7 @@ impl Catalog {
     pub async fn start() -> Self {
         let (database, folder) = (Database::new().await, Folder::new());
         let shutdown = Shutdown::new();
-        let channel = launch(&database, &folder, &shutdown).await;
+        let channel = launch(config(&database, &folder), &shutdown).await;
         let mut catalog = Self {
             database,
             admin_token: String::new(),
@@ -94,7 +97,7 @@ impl Catalog {
 
     /// The way to another replica, which stops with the first.
     pub async fn replica(&self) -> Channel {
-        launch(&self.database, &self.folder, &self.shutdown).await
+        launch(config(&self.database, &self.folder), &self.shutdown).await
     }
 
     pub async fn login(&self, email: &str, password: &str) -> Result<String, Status> {

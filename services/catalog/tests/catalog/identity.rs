@@ -4,7 +4,9 @@ use proto::catalog::v1 as pb;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use tonic::{Code, Status};
 
-use crate::harness::{ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, called, malformed, refused};
+use crate::harness::{
+    ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, called, config, launch, malformed, refused,
+};
 
 fn user(email: &str) -> pb::User {
     pb::User {
@@ -252,4 +254,26 @@ async fn a_token_is_good_at_every_replica() {
             .unwrap();
         assert_eq!(keys.into_inner().keys.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_made_up_password_is_handed_to_whoever_asked_for_it() {
+    let (database, folder) = (devkit::Database::new().await, devkit::Folder::new());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let config = catalog::Config {
+        admin_password: None,
+        created_admin: Some(tell),
+        ..config(&database, &folder)
+    };
+    let shutdown = chassis::Shutdown::new();
+    let channel = launch(config, &shutdown).await;
+    let admin = told.await.unwrap();
+    let request = pb::LoginRequest {
+        email: admin.email,
+        password: admin.password,
+    };
+    let mut auth = AuthServiceClient::new(channel);
+    let answer = auth.login(request).await.unwrap().into_inner();
+    assert_eq!(answer.user.unwrap().role(), pb::UserRole::Admin);
+    shutdown.soft.cancel();
 }
