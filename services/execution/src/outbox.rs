@@ -52,6 +52,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Shorter outages are everyday: services start and restart in any order.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Sends until told to stop.
 pub async fn run(
@@ -70,6 +72,7 @@ pub async fn run(
         backlog: VecDeque::new(),
         may_hold_more: false,
         progress: Instant::now(),
+        heard: false,
         complete_through: DateTime::UNIX_EPOCH,
         parked: meter
             .u64_counter("execution.outbox.parked")
@@ -83,14 +86,14 @@ pub async fn run(
     };
     let mut pause = FIRST_PAUSE;
     loop {
-        let began = Instant::now();
+        sender.heard = false;
         let ended = sender.stream().await;
         sender.settle().await;
         let Some(ended) = ended else { return };
-        sender.break_off(&ended);
-        if sender.progress > began {
+        if sender.heard {
             pause = FIRST_PAUSE;
         }
+        sender.break_off(&ended, pause > PATIENCE);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.soft.cancelled() => return,
@@ -120,6 +123,8 @@ struct Sender {
     may_hold_more: bool,
     /// When a row was acknowledged last, or nothing was waiting for it.
     progress: Instant,
+    /// Whether this stream has acknowledged anything.
+    heard: bool,
     /// As reporting was told last.
     complete_through: DateTime<Utc>,
     parked: Counter<u64>,
@@ -174,6 +179,7 @@ impl Sender {
 
     async fn acknowledge(&mut self, ack: StreamStepEventsResponse) {
         self.progress = Instant::now();
+        self.heard = true;
         for id in ack.row_ids.iter().filter_map(|id| id.parse().ok()) {
             self.flight.acknowledge(id);
         }
@@ -319,17 +325,13 @@ impl Sender {
         Ok(row.map_or(writer, |row| row.min(writer)))
     }
 
-    fn break_off(&mut self, ended: &Ended) {
-        let verdict = match ended {
-            Ended::Broken(status) => {
-                tracing::warn!(%status, "reporting does not take events");
-                is_verdict(status)
-            }
-            Ended::Closed | Ended::Silent => {
-                tracing::warn!(?ended, "reporting does not take events");
-                false
-            }
-        };
+    fn break_off(&mut self, ended: &Ended, lasting: bool) {
+        let verdict = matches!(ended, Ended::Broken(status) if is_verdict(status));
+        if verdict || lasting {
+            tracing::warn!(?ended, "reporting does not take events");
+        } else {
+            tracing::debug!(?ended, "reporting does not take events");
+        }
         if let Some(id) = self.flight.break_off(verdict, Instant::now()) {
             tracing::error!(row = %id, "reporting refuses an outbox row; the others go on");
             self.parked.add(1, &[]);
