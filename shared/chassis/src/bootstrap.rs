@@ -3,6 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
+use crate::db::SETTINGS;
 use crate::error::{Error, Result};
 
 /// The services; their roles are `wfp_<name>`, their schemas `<name>`.
@@ -10,13 +11,6 @@ pub const SERVICES: [&str; 3] = ["catalog", "execution", "reporting"];
 
 /// "WFP" and then the year in which it was made up: nobody else's advisory lock.
 const LOCK: i64 = 0x0057_4650_2026;
-
-/// For sessions that log in as the role; those that only take it on set the same for themselves.
-const SETTINGS: [(&str, &str); 3] = [
-    ("statement_timeout", "30s"),
-    ("lock_timeout", "10s"),
-    ("idle_in_transaction_session_timeout", "30s"),
-];
 
 /// How often another bootstrap, in another database of the same server, may get in the way.
 const ATTEMPTS: u32 = 10;
@@ -43,6 +37,9 @@ fn is_collision(error: &sqlx::Error) -> bool {
 }
 
 fn explain(error: sqlx::Error) -> Error {
+    if let sqlx::Error::Configuration(fault) = &error {
+        return Error::precondition("DATABASE_URL_INVALID", format!("database URL: {fault}"));
+    }
     match error.as_database_error().and_then(|e| e.code()).as_deref() {
         Some("42501") => Error::precondition(
             "BOOTSTRAP_DENIED",
@@ -70,24 +67,19 @@ async fn attempt_once(url: &str) -> Result<(), sqlx::Error> {
 }
 
 async fn ensure_role(conn: &mut PgConnection, role: &str) -> Result<(), sqlx::Error> {
-    let known: Option<Option<Vec<String>>> = sqlx::query_scalar(
-        "-- chassis.role_settings\nselect rolconfig from pg_roles where rolname = $1",
+    let exists: bool = sqlx::query_scalar(
+        "-- chassis.has_role\nselect exists (select from pg_roles where rolname = $1)",
     )
     .bind(role)
-    .fetch_optional(&mut *conn)
+    .fetch_one(&mut *conn)
     .await?;
-    if known.is_none() {
-        run(conn, format!("create role {role} login")).await?;
+    if exists {
+        // An operator's own settings stay.
+        return Ok(());
     }
-    let kept = known.flatten().unwrap_or_default();
+    run(conn, format!("create role {role} login")).await?;
     for (setting, value) in SETTINGS {
-        // An operator's own value stays.
-        if !kept
-            .iter()
-            .any(|entry| entry.starts_with(&format!("{setting}=")))
-        {
-            run(conn, format!("alter role {role} set {setting} = '{value}'")).await?;
-        }
+        run(conn, format!("alter role {role} set {setting} = '{value}'")).await?;
     }
     Ok(())
 }

@@ -19,6 +19,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// No statement, lock or forgotten transaction holds others up for longer. A role that we make has them
+/// by itself; a session that only takes the role on sets them.
+pub(crate) const SETTINGS: [(&str, &str); 3] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "30s"),
+];
+
 /// Where the database is and who we are there.
 #[derive(Clone)]
 pub struct DbConfig {
@@ -53,11 +61,7 @@ pub fn open(config: &DbConfig) -> Result<PgPool> {
     let options = PgConnectOptions::from_str(&config.url)
         .map_err(|e| Error::precondition("DATABASE_URL_INVALID", format!("database URL: {e}")))?
         .application_name(config.role)
-        .options([
-            ("statement_timeout", "30s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
+        .options(SETTINGS);
     let role = config.role;
     Ok(PgPoolOptions::new()
         .max_connections(config.max_connections)

@@ -38,10 +38,6 @@ impl Mask {
     pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|path| path == field)
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]

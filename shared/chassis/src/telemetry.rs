@@ -51,7 +51,12 @@ pub struct TelemetryGuard {
 /// Logs go to standard error, in the form that `logs` says or WFP_LOG_FORMAT (json, human), filtered by
 /// RUST_LOG. Traces and metrics are exported if OTEL_EXPORTER_OTLP_ENDPOINT is set.
 pub fn init(service_name: &'static str, logs: Logs) -> Result<TelemetryGuard> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| logs.filter.into());
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(text).map_err(|e| {
+            Error::precondition("LOG_FILTER_INVALID", format!("RUST_LOG is no filter: {e}"))
+        })?,
+        _ => EnvFilter::new(logs.filter),
+    };
     let format = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);

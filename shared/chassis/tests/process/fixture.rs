@@ -1,6 +1,7 @@
 //! A small service on the contract of AuthService, whose Login does what its email says.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct Stage {
     pub go: Semaphore,
     /// A permit for each call that came to its end.
     pub done: Semaphore,
+    /// How often somebody wanted the signing keys.
+    pub asked: AtomicU32,
     pub pool: Option<PgPool>,
 }
 
@@ -58,7 +61,8 @@ impl AuthService for Auth {
         match request.get_ref().email.as_str() {
             "panic" => panic!("canary"),
             "wait" => self.0.go.acquire().await.expect("open").forget(),
-            "write" => write(self.0.pool.as_ref().expect("a pool")).await?,
+            "begin" => begin(self.0.pool()).await?,
+            "write" => write(self.0.pool()).await?,
             _ => {}
         }
         self.0.done.add_permits(1);
@@ -80,6 +84,7 @@ impl AuthService for Auth {
         &self,
         request: Request<pb::ListSigningKeysRequest>,
     ) -> Result<Response<pb::ListSigningKeysResponse>, Status> {
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         assert!(matches!(auth::caller(&request)?, Caller::Service(_)));
         let keys = vec![pb::SigningKey {
             id: "k1".to_owned(),
@@ -90,13 +95,22 @@ impl AuthService for Auth {
     }
 }
 
-/// Written with bare sqlx, as a handler might: nothing but its own task protects it.
+impl Stage {
+    fn pool(&self) -> &PgPool {
+        self.pool.as_ref().expect("this test has a database")
+    }
+}
+
+/// A transaction by bare sqlx, as a handler might have one: nothing but its own task protects it.
+async fn begin(pool: &PgPool) -> Result<(), Error> {
+    let transaction = pool.begin().await?;
+    Ok(transaction.rollback().await?)
+}
+
 async fn write(pool: &PgPool) -> Result<(), Error> {
-    let mut transaction = pool.begin().await?;
     sqlx::query("insert into canary values (1)")
-        .execute(&mut *transaction)
+        .execute(pool)
         .await?;
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -115,6 +129,7 @@ impl Running {
         let stage = Arc::new(Stage {
             go: Semaphore::new(0),
             done: Semaphore::new(0),
+            asked: AtomicU32::new(0),
             pool,
         });
         let readiness = Readiness::new();

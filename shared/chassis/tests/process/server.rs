@@ -1,20 +1,28 @@
 //! What a call meets between the wire and its handler.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use chassis::Error;
-use chassis::auth::{UserKeys, Verifier};
+use chassis::auth::{Caller, SigningKey, UserKeys, Verifier};
 use chassis::server::Limits;
 use chrono::{TimeDelta, Utc};
+use prost::Message;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use proto::catalog::v1::client_service_client::ClientServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt;
 
-use crate::fixture::{Running, login, service_key, signed, signing_key, user_token};
+use crate::fixture::{NAME, Running, login, service_key, signed, user_token};
 
 fn reason(status: &Status) -> String {
     status
@@ -44,7 +52,12 @@ async fn passed_deadline_is_deadline_exceeded_and_the_work_goes_on() {
     let running = Running::with_defaults().await;
     for _ in 0..20 {
         // gRPC-Web by hand: a generated client would answer by its own clock.
-        let answer = web(&running, &login("wait"), "grpc-timeout: 20m").await;
+        let answer = web(
+            &running,
+            &login("wait").encode_to_vec(),
+            "grpc-timeout: 20m",
+        )
+        .await;
         assert!(answer.contains("grpc-status: 4"), "{answer}");
     }
     running.stage.go.add_permits(20);
@@ -56,7 +69,7 @@ async fn peer_gives_up_with_deadline_exceeded() {
     let running = Running::with_defaults().await;
     let mut client = AuthServiceClient::new(running.peer());
     let mut request = tonic::Request::new(login("wait"));
-    request.set_timeout(std::time::Duration::from_millis(50));
+    request.set_timeout(Duration::from_millis(50));
     let status = client.login(request).await.expect_err("too late");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(Error::from(status).reason(), "DEPENDENCY_UNAVAILABLE");
@@ -65,9 +78,13 @@ async fn peer_gives_up_with_deadline_exceeded() {
 #[tokio::test]
 async fn browser_may_call_from_another_origin_and_read_errors() {
     let running = Running::with_defaults().await;
-    let answer = web(&running, &login("panic"), "origin: http://elsewhere")
-        .await
-        .to_lowercase();
+    let answer = web(
+        &running,
+        &login("panic").encode_to_vec(),
+        "origin: http://elsewhere",
+    )
+    .await
+    .to_lowercase();
     assert!(answer.contains("grpc-status: 13"), "{answer}");
     assert!(
         answer.contains("access-control-allow-origin: *"),
@@ -76,9 +93,15 @@ async fn browser_may_call_from_another_origin_and_read_errors() {
     assert!(answer.contains("grpc-status-details-bin"), "{answer}");
 }
 
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_fault() {
+    let running = Running::with_defaults().await;
+    let answer = web(&running, b"\xff\xff\xff", "x-test: 1").await;
+    assert!(answer.contains("grpc-status: 3"), "{answer}");
+}
+
 /// Calls Login by gRPC-Web over HTTP/1.1; all that comes back, as text.
-async fn web(running: &Running, message: &pb::LoginRequest, header: &str) -> String {
-    let message = prost::Message::encode_to_vec(message);
+async fn web(running: &Running, message: &[u8], header: &str) -> String {
     let length = u32::try_from(message.len()).expect("short");
     let head = format!(
         "POST /workflow.catalog.v1.AuthService/Login HTTP/1.1\r\nhost: test\r\n\
@@ -89,7 +112,7 @@ async fn web(running: &Running, message: &pb::LoginRequest, header: &str) -> Str
     let mut stream = TcpStream::connect(running.address)
         .await
         .expect("listening");
-    let frame = [&[0], &length.to_be_bytes()[..], &message].concat();
+    let frame = [&[0], &length.to_be_bytes()[..], message].concat();
     stream
         .write_all(&[head.as_bytes(), &frame].concat())
         .await
@@ -114,7 +137,7 @@ async fn more_calls_than_there_is_room_for_are_refused_at_once() {
     let (first, second) = (tokio::spawn(call()), tokio::spawn(call()));
     let status = loop {
         // Refused once both are in their handlers; before that, let in and given up by us.
-        let third = tokio::time::timeout(std::time::Duration::from_millis(100), call()).await;
+        let third = tokio::time::timeout(Duration::from_millis(100), call()).await;
         if let Ok(Err(status)) = third {
             break status;
         }
@@ -222,25 +245,63 @@ async fn other_services_verify_people_with_the_published_keys() {
     let running = Running::with_defaults().await;
     let keys = UserKeys::remote(running.peer());
     let verifier = Arc::new(Verifier::new(service_key().public().clone(), keys));
-    let now = Utc::now();
+    let (now, since) = (Utc::now(), Instant::now());
     let verified: Vec<_> = (0..8)
         .map(|_| {
             let verifier = Arc::clone(&verifier);
             tokio::spawn(async move { verifier.verify(&user_token(), now).await })
         })
         .collect();
+    let mut users = Vec::new();
     for caller in verified {
-        caller.await.expect("no panic").expect("accepted");
+        match caller.await.expect("no panic").expect("accepted") {
+            Caller::User(user) => users.push(user),
+            Caller::Service(name) => panic!("{name} is no user"),
+        }
     }
-    // The catalog has just been asked; an unknown key is not worth another question.
-    let user = match verifier.verify(&user_token(), now).await.expect("accepted") {
-        chassis::auth::Caller::User(user) => user,
-        other => panic!("{other}"),
-    };
-    let stranger = chassis::auth::SigningKey::from_seed("k9", &[1; 32]);
     let expires = now + TimeDelta::minutes(1);
-    let token = stranger.user_token(&user, now, expires).expect("signed");
-    let error = verifier.verify(&token, now).await.expect_err("unknown key");
-    assert_eq!(error.reason(), "TOKEN_INVALID");
-    assert_ne!(stranger.public(), signing_key().public());
+    for (seed, user) in users.iter().enumerate() {
+        let kid = format!("unknown {seed}");
+        let stranger = SigningKey::from_seed(kid, &[1; 32]);
+        let token = stranger.user_token(user, now, expires).expect("signed");
+        let error = verifier.verify(&token, now).await.expect_err("unknown key");
+        assert_eq!(error.reason(), "TOKEN_INVALID");
+    }
+    let asked = u64::from(running.stage.asked.load(Ordering::Relaxed));
+    assert!(
+        asked <= 1 + since.elapsed().as_secs(),
+        "asked {asked} times"
+    );
+}
+
+#[tokio::test]
+async fn reflection_lists_what_is_served_here() {
+    let running = Running::with_defaults().await;
+    let mut client = ServerReflectionClient::new(running.channel().await)
+        .send_compressed(CompressionEncoding::Gzip);
+    let question = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client
+        .server_reflection_info(tokio_stream::once(question))
+        .await;
+    let answer = answers
+        .expect("open to all")
+        .into_inner()
+        .message()
+        .await
+        .expect("no error");
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answer.and_then(|answer| answer.message_response)
+    else {
+        panic!("no list");
+    };
+    let mut names: Vec<String> = list
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["grpc.health.v1.Health", NAME]);
 }
