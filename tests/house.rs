@@ -105,7 +105,7 @@ fn pure_modules_do_not_wait_store_or_look_at_the_clock() {
 }
 
 /// Beside the edge: each with its reason.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 11] = [
     // They call another service; what they return is the model's.
     "services/execution/src/definitions.rs",
     "services/platform/src/admin.rs",
@@ -116,7 +116,8 @@ const ELSEWHERE: [&str; 10] = [
     // A row of the outbox is the message that will be sent; jobs are leased as far as an answer has room.
     "services/execution/src/committer/rows.rs",
     "services/execution/src/leasing.rs",
-    // A server describes itself.
+    // A service puts its routes together; a server describes itself.
+    "services/catalog/src/lib.rs",
     "shared/chassis/src/server/mod.rs",
     "shared/chassis/src/server/table.rs",
 ];

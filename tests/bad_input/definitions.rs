@@ -25,6 +25,8 @@ fn document(change: impl FnOnce(&mut Value)) -> String {
     document.to_string()
 }
 
+type Change = fn(&mut Value);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn definitions() -> Outcome {
     let story = Story::begin().await?;
@@ -40,7 +42,7 @@ async fn definitions() -> Outcome {
     for text in ["", "[]", ": : :", "client: 1", "workflow: {}"] {
         answers.expect(apply(text.into()).await, Code::InvalidArgument, "document");
     }
-    let invalid: [(&str, fn(&mut Value)); 8] = [
+    let invalid: [(&str, Change); 8] = [
         ("operator", |it| {
             it["transitions"][0]["condition"]["operator"] = json!("resembles")
         }),

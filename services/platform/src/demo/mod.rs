@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Admin;
-use crate::all::{AllConfig, Running};
+use crate::{AllConfig, Running};
 pub use cases::DOCUMENTS;
 
 use crate::client::{Services, Session, again};

@@ -41,8 +41,8 @@ impl Tally {
     fn line(&self, wanted: u32, open: u64) -> String {
         let n = |count: &AtomicU64| count.load(Relaxed);
         format!(
-            "started {}/{wanted}, open {open}; people: {} entered, {} approved, {} rejected; \
-             worker: {} done, {} attempts failed; {} cancelled",
+            "started {}/{wanted}, open {open}; entered {}, approved {}, rejected {}; \
+             jobs done {}, attempts failed {}; cancelled {}",
             n(&self.started),
             n(&self.entered),
             n(&self.approved),
@@ -57,14 +57,14 @@ impl Tally {
 /// Shows a tally: one line that is written over on a terminal, a line a second elsewhere.
 #[derive(Debug)]
 pub struct Progress {
-    over: bool,
+    on_terminal: bool,
     shown_at: Option<Instant>,
 }
 
 impl Progress {
     pub fn new() -> Self {
         Self {
-            over: std::io::stdout().is_terminal(),
+            on_terminal: std::io::stdout().is_terminal(),
             shown_at: None,
         }
     }
@@ -77,19 +77,29 @@ impl Progress {
         open: u64,
         last: bool,
     ) -> std::io::Result<()> {
-        let pause = Duration::from_millis(if self.over { 100 } else { 1000 });
+        let pause = Duration::from_millis(if self.on_terminal { 100 } else { 1000 });
         if !last && self.shown_at.is_some_and(|at| at.elapsed() < pause) {
             return Ok(());
         }
         self.shown_at = Some(Instant::now());
         let line = tally.line(wanted, open);
         let mut out = std::io::stdout().lock();
-        match (self.over, last) {
-            // Carriage return, text, erase what a longer line left behind.
-            (true, false) => write!(out, "\r{line}\x1b[K")?,
-            (true, true) => writeln!(out, "\r{line}\x1b[K")?,
-            (false, _) => writeln!(out, "{line}")?,
+        if self.on_terminal {
+            // To the left edge, no wrapping, the text, wrapping again, erase what a longer line left.
+            write!(out, "\r\x1b[?7l{line}\x1b[?7h\x1b[K")?;
+        } else {
+            writeln!(out, "{line}")?;
         }
         out.flush()
+    }
+}
+
+/// What follows stands on a line of its own, an error too.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.on_terminal && self.shown_at.is_some() {
+            // Nobody is left to tell that the terminal is gone.
+            let _ = writeln!(std::io::stdout());
+        }
     }
 }
