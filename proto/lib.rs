@@ -1,5 +1,9 @@
 //! The contract, generated from the `.proto` files beside this one. Nothing here is written by hand.
-#![expect(clippy::all, reason = "generated code")]
+#![expect(
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 
 pub mod catalog {
     pub mod v1 {
