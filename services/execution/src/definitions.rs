@@ -29,6 +29,21 @@ pub struct StartTarget {
     pub client_is_active: bool,
 }
 
+impl StartTarget {
+    /// Passes if executions may start now.
+    pub fn check(&self) -> Result<()> {
+        if self.status != WorkflowStatus::Active {
+            let message = format!("the workflow is {}; only ACTIVE ones can start", self.status);
+            return Err(Error::precondition("WORKFLOW_NOT_ACTIVE", message));
+        }
+        if !self.client_is_active {
+            let message = "the workflow's client is not active";
+            return Err(Error::precondition("CLIENT_INACTIVE", message));
+        }
+        Ok(())
+    }
+}
+
 /// A cheap handle.
 #[derive(Clone)]
 pub struct Definitions {

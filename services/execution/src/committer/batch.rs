@@ -3,10 +3,12 @@
 //! the others of its batch.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chassis::idempotency::RequestKey;
 use chassis::{Error, Result};
+use futures_util::FutureExt;
 use model::status::WorkflowStatus;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -129,16 +131,17 @@ async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
 async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
     let mut tries = 1;
     loop {
-        match transact(shared, batch).await {
-            Err(error) if error.is_conflict() && tries < TRIES => tries += 1,
-            result => return result,
+        // A command that makes the engine panic must fail alone, like one that the database refuses.
+        match AssertUnwindSafe(transact(shared, batch)).catch_unwind().await {
+            Ok(Err(error)) if error.is_conflict() && tries < TRIES => tries += 1,
+            Ok(result) => return result,
+            Err(_) => return Err(Error::internal("a transaction panicked")),
         }
     }
 }
 
 /// One transaction's work in memory.
 struct Unit<'a> {
-    batch: &'a [Pending],
     found: Found,
     births: HashMap<Uuid, Birth>,
     /// By key: earlier calls, and those of this batch that succeeded.
@@ -157,7 +160,6 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
         .collect();
     let requests = store::requests::find_requests(&mut tx, &keys).await?;
     let mut unit = Unit {
-        batch,
         found,
         births: HashMap::new(),
         requests: requests
@@ -168,7 +170,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     };
 
     let missing = missing(&mut tx, &unit.found, &ids, &wait_ids).await?;
-    let verdicts: Vec<Verdict> = batch
+    let mut verdicts: Vec<Verdict> = batch
         .iter()
         .map(|pending| unit.judge(pending, &missing))
         .collect();
@@ -186,6 +188,11 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     }
     rows.write(&mut tx).await?;
     tx.commit().await?;
+    for verdict in &mut verdicts {
+        if let Verdict::Done(done) = verdict {
+            done.born = rows.born_as(done.execution_id);
+        }
+    }
     after(shared, unit, rows);
     Ok(verdicts)
 }
@@ -250,7 +257,7 @@ impl<'a> Unit<'a> {
             let known = (key.caller.clone(), key.method.to_owned(), key.id);
             if let Some(earlier) = self.requests.get(&known) {
                 return if earlier.body_hash == key.body_hash {
-                    Verdict::Done(Done { execution_id: earlier.resource_id })
+                    Verdict::Done(earlier.resource_id.into())
                 } else {
                     Verdict::Refused(RequestKey::reused())
                 };
@@ -316,10 +323,10 @@ impl<'a> Unit<'a> {
         ) {
             Ok(()) => {
                 loaded.touched = true;
-                Verdict::Done(Done { execution_id })
+                Verdict::Done(execution_id.into())
             }
             // What nobody asked for in person may come late.
-            Err(_) if matches!(action, Action::Wake | Action::Resume) => Verdict::Done(Done { execution_id }),
+            Err(_) if matches!(action, Action::Wake | Action::Resume) => Verdict::Done(execution_id.into()),
             Err(refusal) => Verdict::Refused(refused(refusal, action)),
         }
     }
@@ -328,10 +335,10 @@ impl<'a> Unit<'a> {
         if let Some(error) = &pending.barred {
             return Verdict::Refused(error.clone());
         }
-        let graph = pending.graph.clone().expect("starts are prepared");
-        let (execution, change) = match &new.simulated {
-            Some((execution, change)) => (execution.clone(), change.clone()),
+        let (graph, execution, change) = match &new.simulated {
+            Some(simulated) => simulated.clone(),
             None => {
+                let graph = pending.graph.clone().expect("starts are prepared");
                 let input = new.metadata.as_ref().and_then(|m| m.get("inputData"));
                 let input = input.and_then(Value::as_object).cloned();
                 let now = self.found.now;
@@ -341,7 +348,7 @@ impl<'a> Unit<'a> {
                 let command = engine::Command::Start;
                 engine::advance(&graph, &mut execution, command, now, &mut change)
                     .expect("a new execution is not over");
-                (execution, change)
+                (graph, execution, change)
             }
         };
         let id = execution.id;
@@ -361,7 +368,7 @@ impl<'a> Unit<'a> {
             touched: true,
         };
         self.found.executions.insert(id, loaded);
-        Verdict::Done(Done { execution_id: id })
+        Verdict::Done(id.into())
     }
 }
 
@@ -376,7 +383,7 @@ fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Verdict {
     );
     match missing {
         Some(Missing::Busy) => Verdict::Busy,
-        _ if matches!(action, Action::Wake) => Verdict::Done(Done { execution_id: Uuid::nil() }),
+        _ if matches!(action, Action::Wake) => Verdict::Done(Uuid::nil().into()),
         Some(Missing::Over) => Verdict::Refused(refused(Refusal::BranchGone, action)),
         _ if is_job => Verdict::Refused(Error::not_found("job", id)),
         _ => Verdict::Refused(Error::not_found("task", id)),
@@ -412,7 +419,6 @@ fn refused(refusal: Refusal, action: &Action) -> Error {
 
 /// What follows a commit: memory is kept, events are handed over, waiters are told.
 fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
-    debug_assert_eq!(unit.batch.is_empty(), false, "a batch has commands");
     let mut sliced = Vec::new();
     {
         let mut cache = shared.cache.lock().expect("no holder of this lock panics");

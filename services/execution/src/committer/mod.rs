@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::definitions::Definitions;
 use crate::engine::{Actor, Answer, Change, Execution};
 use crate::outbox::OutboxRow;
+use crate::store;
 
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
 const QUEUE: usize = 8192;
@@ -56,8 +57,8 @@ pub struct NewExecution {
     pub workflow_id: Uuid,
     /// With `inputData`, if there is input.
     pub metadata: Option<Map<String, Value>>,
-    /// A finished simulation, to be stored as it is instead of run.
-    pub simulated: Option<(Execution, Change)>,
+    /// A finished simulation and what it ran, to be stored as it is instead of run.
+    pub simulated: Option<(Arc<Graph>, Execution, Change)>,
 }
 
 /// What.
@@ -79,6 +80,17 @@ pub enum Action {
 #[derive(Debug, Clone)]
 pub struct Done {
     pub execution_id: Uuid,
+    /// The execution as it was committed, if this call started it: nobody has to read it again.
+    pub born: Option<Box<store::executions::Execution>>,
+}
+
+impl From<Uuid> for Done {
+    fn from(execution_id: Uuid) -> Self {
+        Self {
+            execution_id,
+            born: None,
+        }
+    }
 }
 
 /// A cheap handle on the queue.

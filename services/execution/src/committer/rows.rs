@@ -2,20 +2,26 @@
 //! outbox cannot miss what the logs tell.
 
 
+use std::collections::HashMap;
+
 use chassis::Result;
+use model::graph::Graph;
 use model::event::{Event, ExecutionEvents};
-use model::kind::{Audience, Kind};
+use model::kind::Kind;
 use model::wire;
 use prost::Message;
 use proto::reporting::v1::StreamStepEventsRequest;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::load::{Loaded, entered, left};
 use crate::engine::{Branch, Execution, Hold, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
+use crate::store;
+use crate::store::executions::Wait;
 use crate::store::notifications::{self, Notifications};
 use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
 
@@ -42,6 +48,7 @@ pub(super) struct Rows {
     forgotten: Vec<Uuid>,
     notifications: Notifications,
     pub outbox: Vec<OutboxRow>,
+    shown: HashMap<Uuid, Box<store::executions::Execution>>,
     payload: StreamStepEventsRequest,
     payload_bytes: usize,
 }
@@ -64,9 +71,14 @@ impl Rows {
             push_log(rows, loaded.execution.id, log);
         }
         match birth {
-            Some(birth) => self.born(&loaded.execution, birth, loaded.simulation),
+            Some(birth) => self.born(loaded, birth),
             None => self.moved(&loaded.execution),
         }
+    }
+
+    /// A new execution as its row is written; its caller is answered with it.
+    pub fn born_as(&mut self, id: Uuid) -> Option<Box<store::executions::Execution>> {
+        self.shown.remove(&id)
     }
 
     /// Writes everything, in the lock order: executions, waits, logs.
@@ -104,7 +116,9 @@ impl Rows {
         }
     }
 
-    fn born(&mut self, execution: &Execution, birth: Birth, simulation: bool) {
+    fn born(&mut self, loaded: &Loaded, birth: Birth) {
+        let execution = &loaded.execution;
+        self.show(loaded, &birth);
         let rows = &mut self.born;
         rows.id.push(execution.id);
         rows.workflow_id.push(execution.workflow_id);
@@ -119,8 +133,30 @@ impl Rows {
         let failure = execution.failure.as_ref();
         rows.error.push(failure.map(|f| f.message.clone()));
         rows.error_code.push(failure.map(|f| f.code.clone()));
-        rows.simulation.push(simulation);
+        rows.simulation.push(loaded.simulation);
         rows.event_count.push(execution.event_count);
+    }
+
+    fn show(&mut self, loaded: &Loaded, birth: &Birth) {
+        let execution = &loaded.execution;
+        let waits = execution.branches.iter().map(|b| wait(&loaded.graph, b));
+        let shown = store::executions::Execution {
+            id: execution.id,
+            workflow_id: execution.workflow_id,
+            client_id: execution.client_id,
+            status: execution.status.to_string(),
+            started_at: execution.started_at,
+            completed_at: execution.completed_at,
+            metadata: birth.metadata.clone().map(Json),
+            created_at: execution.started_at,
+            updated_at: execution.memory.last_at,
+            workflow_version: execution.version,
+            error: execution.failure.as_ref().map(|f| f.message.clone()),
+            error_code: execution.failure.as_ref().map(|f| f.code.clone()),
+            revision: 1,
+            waits: Some(Json(waits.collect())),
+        };
+        self.shown.insert(execution.id, Box::new(shown));
     }
 
     fn moved(&mut self, execution: &Execution) {
@@ -138,19 +174,12 @@ impl Rows {
     fn waits(&mut self, loaded: &Loaded) {
         self.gone_waits.extend(left(loaded));
         for branch in entered(loaded) {
-            let node = &loaded.graph.nodes[branch.step];
-            let step_id = loaded.graph.definition.steps[branch.step].id;
-            let audience = match &node.kind {
-                Kind::Approval(audience) | Kind::DataEntry(audience) => Some(audience),
-                _ => None,
-            };
-            let timeout = node.timeout.and_then(|limit| limit.as_millis().try_into().ok());
-            push_wait(&mut self.new_waits, &loaded.execution, branch, step_id);
+            let timeout = loaded.graph.nodes[branch.step].timeout;
+            let timeout = timeout.and_then(|limit| limit.as_millis().try_into().ok());
             self.new_waits.timeout_ms.push(timeout);
-            let group = audience.and_then(|Audience { group, .. }| group.clone());
-            self.new_waits.task_group.push(group);
-            let assignees = audience.map(|a| a.assignees.as_slice()).unwrap_or_default();
-            self.new_waits.assignees.push(json!(assignees));
+            self.new_waits.arrived_at.push(branch.times.arrived_at);
+            let wait = wait(&loaded.graph, branch);
+            push_wait(&mut self.new_waits, &loaded.execution, wait);
         }
     }
 
@@ -244,25 +273,46 @@ fn mint(loaded: &mut Loaded) {
     }
 }
 
-fn push_wait(rows: &mut Waits, execution: &Execution, branch: &Branch, step_id: Uuid) {
+/// What a branch waits for, as its row says it.
+fn wait(graph: &Graph, branch: &Branch) -> Wait {
     let (kind, job_type, held_by) = match &branch.hold {
         Hold::Runnable => ("runnable", None, None),
         Hold::Job { job_type, .. } => ("job", Some(job_type.clone()), None),
         Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
         Hold::Timer { .. } => ("timer", None, None),
     };
-    rows.id.push(branch.id);
+    let audience = match &graph.nodes[branch.step].kind {
+        Kind::Approval(audience) | Kind::DataEntry(audience) => Some(audience),
+        _ => None,
+    };
+    Wait {
+        id: branch.id,
+        step_id: graph.definition.steps[branch.step].id,
+        kind: kind.to_owned(),
+        created_at: branch.times.queued_at,
+        wake_at: branch.hold.wake_at(branch.times.queued_at),
+        available_at: branch.times.available_at,
+        job_type,
+        held_by,
+        task_group: audience.and_then(|audience| audience.group.clone()),
+        assignees: audience.map_or_else(Vec::new, |audience| audience.assignees.clone()),
+    }
+}
+
+fn push_wait(rows: &mut Waits, execution: &Execution, wait: Wait) {
+    rows.id.push(wait.id);
     rows.execution_id.push(execution.id);
     rows.workflow_id.push(execution.workflow_id);
     rows.client_id.push(execution.client_id);
-    rows.step_id.push(step_id);
-    rows.kind.push(kind.to_owned());
-    rows.created_at.push(branch.times.queued_at);
-    rows.arrived_at.push(branch.times.arrived_at);
-    rows.wake_at.push(branch.hold.wake_at(branch.times.queued_at));
-    rows.available_at.push(branch.times.available_at);
-    rows.job_type.push(job_type);
-    rows.held_by.push(held_by);
+    rows.step_id.push(wait.step_id);
+    rows.kind.push(wait.kind);
+    rows.created_at.push(wait.created_at);
+    rows.wake_at.push(wait.wake_at);
+    rows.available_at.push(wait.available_at);
+    rows.job_type.push(wait.job_type);
+    rows.held_by.push(wait.held_by);
+    rows.task_group.push(wait.task_group);
+    rows.assignees.push(json!(wait.assignees));
 }
 
 fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {

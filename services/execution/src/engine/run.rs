@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::condition::Verdict;
+use model::instant;
 use model::kind::{Kind, WaitUntil};
 use model::scope::Scope;
 use model::status::{ExecutionStatus, StepStatus};
@@ -184,9 +185,9 @@ impl Step<'_> {
             WaitUntil::At(instant) => Ok(*instant),
             WaitUntil::Field(path) => {
                 self.with_scope(&Value::Null, |scope| match path.resolve(scope) {
-                    Some(Value::String(text)) => DateTime::parse_from_rfc3339(text)
-                        .map(|instant| instant.with_timezone(&Utc))
-                        .map_err(|_| format!("untilField: {text:?} is not an RFC 3339 instant")),
+                    Some(Value::String(text)) => {
+                        instant::parse(text).map_err(|error| format!("untilField: {error}"))
+                    }
                     Some(_) => Err("untilField: not a text".to_owned()),
                     None => Err("untilField: there is no such field".to_owned()),
                 })

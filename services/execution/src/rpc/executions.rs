@@ -77,14 +77,21 @@ impl Executions {
     /// Does it and shows what the execution is then.
     async fn submit(&self, command: Command) -> Result<pb::Execution> {
         let done = self.service.committer.submit(command).await?;
-        self.read(done.execution_id).await
+        match done.born {
+            Some(row) => self.show(*row).await,
+            None => self.read(done.execution_id).await,
+        }
     }
 
     async fn read(&self, id: Uuid) -> Result<pb::Execution> {
         let mut conn = self.service.pool.acquire().await?;
         let found = store::executions::get(&mut conn, id).await?;
         drop(conn);
-        let mut row = found.ok_or_else(|| Error::not_found("execution", id))?;
+        self.show(found.ok_or_else(|| Error::not_found("execution", id))?)
+            .await
+    }
+
+    async fn show(&self, mut row: store::executions::Execution) -> Result<pb::Execution> {
         let waits = row.waits.take().map(|waits| waits.0).unwrap_or_default();
         if waits.is_empty() {
             return Ok(view::execution(row, Vec::new()));

@@ -26,21 +26,22 @@ pub async fn of_start(
     service: &Service,
     workflow_id: Uuid,
     metadata: &Map<String, Value>,
-) -> Result<(engine::Execution, engine::Change)> {
+) -> Result<(Arc<Graph>, engine::Execution, engine::Change)> {
     let targets = service
         .definitions
         .resolve_starts(vec![workflow_id])
         .await?;
     let target = targets.get(&workflow_id);
     let target = target.ok_or_else(|| Error::not_found("workflow", workflow_id))?;
+    target.check()?;
     let graph = service
         .definitions
         .graph(workflow_id, target.version)
         .await?;
     let input = metadata.get("inputData").and_then(Value::as_object);
     let input = input.cloned().unwrap_or_default();
-    let simulated = run(service, graph, input, Mocks::new()).await?;
-    Ok((simulated.execution, simulated.change))
+    let simulated = run(service, graph.clone(), input, Mocks::new()).await?;
+    Ok((graph, simulated.execution, simulated.change))
 }
 
 /// Answers SimulateWorkflow.
