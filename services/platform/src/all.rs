@@ -18,6 +18,11 @@ use crate::services::{Addresses, Ended, Listeners, Wiring, describe};
 /// From the first line to "serving", migrations of a large installation included.
 const START: Duration = Duration::from_secs(600);
 
+/// Somebody asked it to stop before it served; no failure.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped while starting")]
+pub struct Stopped;
+
 /// The platform, serving.
 #[derive(Debug)]
 pub struct Running {
@@ -92,7 +97,7 @@ impl Running {
         };
         tokio::select! {
             _ = serving => {}
-            () = self.shutdown.soft.cancelled() => bail!("stopped while starting"),
+            () = self.shutdown.soft.cancelled() => return Err(Stopped.into()),
             Some(ended) = self.services.join_next() => return Err(describe(ended)),
             () = tokio::time::sleep(START) => bail!("the services do not get ready"),
         }
@@ -122,10 +127,13 @@ impl Running {
             Some(ended) = self.services.join_next() => Some(describe(ended)),
             reason = gone => Some(anyhow::anyhow!(reason.unwrap_or_default())),
         };
-        if let Some(error) = failure {
-            self.shutdown.fail(format!("{error:#}"));
-        }
-        self.finish().await
+        let Some(error) = failure else {
+            return self.finish().await;
+        };
+        self.shutdown.fail(format!("{error:#}"));
+        // What else goes wrong now is only its consequence.
+        let _ = self.finish().await;
+        Err(error)
     }
 
     /// Drains, then stops the database.

@@ -10,6 +10,7 @@ use chassis::Shutdown;
 use chassis::telemetry::{self, Logs};
 use clap::{Args, Parser, Subcommand};
 use tokio::net::TcpListener;
+use tonic::Code;
 
 use crate::AllConfig;
 use crate::admin::Admin;
@@ -143,10 +144,9 @@ async fn run_all(config: AllConfig) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
     let folder = config.common.data_dir.clone();
-    let running = match all::start(config, shutdown.clone()).await {
+    let running = match all::start(config, shutdown).await {
         Ok(running) => running,
-        // Whoever stops it while it starts gets what they want.
-        Err(_) if shutdown.soft.is_cancelled() && shutdown.outcome().is_ok() => return Ok(()),
+        Err(error) if error.is::<all::Stopped>() => return Ok(()),
         Err(error) => return Err(error),
     };
     std::io::stdout().write_all(screen::render(&running, &folder).as_bytes())?;
@@ -178,8 +178,10 @@ fn is_configuration(error: &anyhow::Error) -> bool {
         let unreadable = cause
             .downcast_ref::<std::io::Error>()
             .map(std::io::Error::kind);
-        refused == Some(tonic::Code::FailedPrecondition)
-            || unreadable == Some(std::io::ErrorKind::InvalidInput)
+        matches!(
+            refused,
+            Some(Code::FailedPrecondition | Code::InvalidArgument)
+        ) || unreadable == Some(std::io::ErrorKind::InvalidInput)
             || cause.is::<clap::Error>()
     })
 }

@@ -13,15 +13,15 @@ pub struct AllConfig {
     pub common: Common,
 
     /// Where the catalog listens.
-    #[arg(long, env = "WFP_CATALOG_ADDR", default_value = "127.0.0.1:50051")]
+    #[arg(long, env = "WFP_CATALOG_ADDR", default_value = "127.0.0.1:50051", value_parser = address)]
     pub catalog_addr: String,
 
     /// Where the execution service listens.
-    #[arg(long, env = "WFP_EXECUTION_ADDR", default_value = "127.0.0.1:50052")]
+    #[arg(long, env = "WFP_EXECUTION_ADDR", default_value = "127.0.0.1:50052", value_parser = address)]
     pub execution_addr: String,
 
     /// Where the reporting service listens.
-    #[arg(long, env = "WFP_REPORTING_ADDR", default_value = "127.0.0.1:50053")]
+    #[arg(long, env = "WFP_REPORTING_ADDR", default_value = "127.0.0.1:50053", value_parser = address)]
     pub reporting_addr: String,
 
     /// Email address of the first administrator.
@@ -69,4 +69,13 @@ impl AllConfig {
         let password = self.admin_password.as_deref();
         password.filter(|password| !password.is_empty())
     }
+}
+
+/// Says what is wrong before anything is started; whether the name exists shows when it is used.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err("must be host:port, e.g. 127.0.0.1:50051".into());
+    }
+    Ok(text.to_owned())
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -188,6 +188,8 @@ impl Cluster {
         fs::File::options()
             .create(true)
             .append(true)
+            // Failed statements are quoted there.
+            .mode(0o600)
             .open(&self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))
     }

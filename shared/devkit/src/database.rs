@@ -92,7 +92,7 @@ impl TestCluster {
         let options = Options {
             folder: folder.clone(),
             durability: Durability::Test,
-            fetch: std::env::var_os("WFP_NO_FETCH").is_none(),
+            fetch: !std::env::var("WFP_NO_FETCH").is_ok_and(|value| !matches!(&*value, "" | "0")),
         };
         let postgres = Postgres::start(&options, &|sentence| eprintln!("{sentence}"))?;
         let undertaker = undertaker(&postgres, &folder)?;
