@@ -112,6 +112,8 @@ create table execution.waits (
     -- runnable, job, person, timer.
     kind varchar not null,
     created_at timestamptz not null,
+    -- When the activation's first attempt became visible: the total retry budget runs from here.
+    arrived_at timestamptz not null,
     -- The earliest instant at which the engine acts by itself: timeout, end of lease, end of a wait.
     wake_at timestamptz,
     -- From when on a job may be leased or a task decided.

@@ -17,18 +17,34 @@ pub struct Config {
     pub database_url: Option<String>,
 
     /// Address to serve on.
-    #[arg(long = "execution-addr", env = "WFP_EXECUTION_ADDR", default_value = "127.0.0.1:50052")]
+    #[arg(
+        long = "execution-addr",
+        env = "WFP_EXECUTION_ADDR",
+        default_value = "127.0.0.1:50052"
+    )]
     pub addr: String,
 
     /// Address of the catalog service.
-    #[arg(long = "catalog-addr", env = "WFP_CATALOG_ADDR", default_value = "127.0.0.1:50051")]
+    #[arg(
+        long = "catalog-addr",
+        env = "WFP_CATALOG_ADDR",
+        default_value = "127.0.0.1:50051"
+    )]
     pub catalog_addr: String,
 
     /// Address of the reporting service.
-    #[arg(long = "reporting-addr", env = "WFP_REPORTING_ADDR", default_value = "127.0.0.1:50053")]
+    #[arg(
+        long = "reporting-addr",
+        env = "WFP_REPORTING_ADDR",
+        default_value = "127.0.0.1:50053"
+    )]
     pub reporting_addr: String,
 
     /// Database connections at most.
-    #[arg(long = "execution-connections", env = "WFP_EXECUTION_CONNECTIONS", default_value_t = 16)]
+    #[arg(
+        long = "execution-connections",
+        env = "WFP_EXECUTION_CONNECTIONS",
+        default_value_t = 16
+    )]
     pub connections: u32,
 }

@@ -33,7 +33,10 @@ impl StartTarget {
     /// Passes if executions may start now.
     pub fn check(&self) -> Result<()> {
         if self.status != WorkflowStatus::Active {
-            let message = format!("the workflow is {}; only ACTIVE ones can start", self.status);
+            let message = format!(
+                "the workflow is {}; only ACTIVE ones can start",
+                self.status
+            );
             return Err(Error::precondition("WORKFLOW_NOT_ACTIVE", message));
         }
         if !self.client_is_active {

@@ -47,14 +47,22 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let verifying = key.public().clone();
     let catalog = Peer::connect_lazy(&config.catalog_addr, key.clone(), NAME)?;
     let reporting = Peer::connect_lazy(&config.reporting_addr, key, NAME)?;
-    let mut database = config.common.database(config.database_url.as_deref(), ROLE)?;
+    let mut database = config
+        .common
+        .database(config.database_url.as_deref(), ROLE)?;
     database.max_connections = config.connections;
     let pool = db::open(&database)?;
 
     let definitions = Definitions::new(pool.clone(), catalog.clone());
     let (handed, outbox) = mpsc::channel(outbox::HANDED);
     let (commits, changes) = watch::channel(0);
-    let committer = Committer::start(pool.clone(), definitions.clone(), handed, commits, &shutdown);
+    let committer = Committer::start(
+        pool.clone(),
+        definitions.clone(),
+        handed,
+        commits,
+        &shutdown,
+    );
     let service = Service {
         pool: pool.clone(),
         committer: committer.clone(),
@@ -97,13 +105,21 @@ impl Loops {
     /// Ends with `soft`.
     async fn run(self, readiness: Readiness, shutdown: Shutdown) {
         let soft = shutdown.soft.clone();
-        match soft.run_until_cancelled(db::migrate(&self.pool, &MIGRATOR)).await {
+        match soft
+            .run_until_cancelled(db::migrate(&self.pool, &MIGRATOR))
+            .await
+        {
             Some(Ok(())) => {}
             Some(Err(error)) => return shutdown.fail(format!("migrations: {error}")),
             None => return,
         }
         readiness.set(true);
-        let sender = outbox::run(self.pool.clone(), self.reporting, self.outbox, shutdown.clone());
+        let sender = outbox::run(
+            self.pool.clone(),
+            self.reporting,
+            self.outbox,
+            shutdown.clone(),
+        );
         shutdown.spawn_loop("execution.outbox", sender);
         timers::run(self.pool, self.committer, shutdown).await;
     }

@@ -74,7 +74,10 @@ pub fn run(
         if execution.status.is_final() {
             break;
         }
-        let next = execution.branches.iter().min_by_key(|b| (ready_at(b), b.seq));
+        let next = execution
+            .branches
+            .iter()
+            .min_by_key(|b| (ready_at(b), b.seq));
         let branch = next.expect("an open execution has a branch");
         time = time.max(ready_at(branch));
         command = match branch.hold {
@@ -109,13 +112,7 @@ fn ready_at(branch: &Branch) -> DateTime<Utc> {
     }
 }
 
-fn answer(
-    graph: &Graph,
-    step: usize,
-    turn: usize,
-    mocks: &Mocks,
-    now: DateTime<Utc>,
-) -> Outcome {
+fn answer(graph: &Graph, step: usize, turn: usize, mocks: &Mocks, now: DateTime<Utc>) -> Outcome {
     let about = &graph.definition.steps[step];
     let given = mocks.get(&about.name).or_else(|| mocks.get(&about.key));
     let mock = given.and_then(|answers| answers.get(turn).or(answers.last()));

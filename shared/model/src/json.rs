@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 /// How large and how deep a document may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Of the JSON text as jsonb writes it: `1e308` counts 309.
+    /// Of the JSON text as jsonb writes it: `1e308` counts 309. A number counts 11 at least, which is what
+    /// it takes in a Struct: what is stored has to be sent, too.
     pub bytes: usize,
     /// Levels of objects and arrays; a plain value has none.
     pub depth: usize,
@@ -27,6 +28,9 @@ pub const CONFIG: Limit = Limit {
 /// Beyond this, a double (and so a Struct) no longer holds every integer.
 pub const MAX_EXACT_INTEGER: u64 = 1 << 53;
 
+/// A double with its two tags.
+const NUMBER_IN_STRUCT: usize = 11;
+
 /// Says what is wrong with a value, if anything.
 pub fn check(value: &Value, limit: Limit) -> Result<(), String> {
     Check {
@@ -38,11 +42,17 @@ pub fn check(value: &Value, limit: Limit) -> Result<(), String> {
 
 /// The same for an object that was not wrapped in a value.
 pub fn check_object(object: &Map<String, Value>, limit: Limit) -> Result<(), String> {
-    Check {
+    measure(object, limit).map(drop)
+}
+
+/// The size of an object, if nothing is wrong with it.
+pub fn measure(object: &Map<String, Value>, limit: Limit) -> Result<usize, String> {
+    let mut check = Check {
         left: limit.bytes,
         limit,
-    }
-    .object(object, 0)
+    };
+    check.object(object, 0)?;
+    Ok(limit.bytes - check.left)
 }
 
 struct Check {
@@ -58,7 +68,7 @@ impl Check {
             Value::Bool(false) => self.spend(5),
             Value::Number(number) => {
                 exact(number)?;
-                self.spend(expanded_length(number))
+                self.spend(expanded_length(number).max(NUMBER_IN_STRUCT))
             }
             Value::String(text) => self.text(text),
             Value::Array(items) => {
@@ -107,7 +117,7 @@ impl Check {
     fn spend(&mut self, bytes: usize) -> Result<(), String> {
         self.left = self.left.checked_sub(bytes).ok_or_else(|| {
             format!(
-                "must not be larger than {} KiB as JSON (numbers written out in full)",
+                "must not be larger than {} KiB as JSON (numbers written out in full, each 11 bytes at least)",
                 self.limit.bytes / 1024
             )
         })?;
@@ -186,7 +196,7 @@ mod tests {
         check(json!(null));
         check(json!([]));
         check(json!({}));
-        check(json!([true, false, null, -12, 1.5]));
+        check(json!([true, false, null, -1234567890.5]));
         check(json!({ "a": "b\"\\\n\u{1}ü", "c": [[], {}] }));
     }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use chassis::idempotency::RequestKey;
 use chassis::{Error, Result};
 use futures_util::FutureExt;
-use model::status::WorkflowStatus;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -82,23 +81,20 @@ async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
     if ids.is_empty() {
         return batch;
     }
-    let targets = shared.definitions.resolve_starts(ids.iter().copied().collect()).await;
+    let targets = shared
+        .definitions
+        .resolve_starts(ids.iter().copied().collect())
+        .await;
     let mut graphs = HashMap::new();
     for id in ids {
         let graph = match &targets {
             Err(error) => Err(error.clone()),
             Ok(targets) => match targets.get(&id) {
                 None => Err(Error::not_found("workflow", id)),
-                Some(target) if target.status != WorkflowStatus::Active => {
-                    let status = target.status;
-                    let message = format!("the workflow is {status}; only ACTIVE ones can start");
-                    Err(Error::precondition("WORKFLOW_NOT_ACTIVE", message))
-                }
-                Some(target) if !target.client_is_active => Err(Error::precondition(
-                    "CLIENT_INACTIVE",
-                    "the workflow's client is not active",
-                )),
-                Some(target) => shared.definitions.graph(id, target.version).await,
+                Some(target) => match target.check() {
+                    Ok(()) => shared.definitions.graph(id, target.version).await,
+                    Err(error) => Err(error),
+                },
             },
         };
         graphs.insert(id, graph);
@@ -132,7 +128,10 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
     let mut tries = 1;
     loop {
         // A command that makes the engine panic must fail alone, like one that the database refuses.
-        match AssertUnwindSafe(transact(shared, batch)).catch_unwind().await {
+        match AssertUnwindSafe(transact(shared, batch))
+            .catch_unwind()
+            .await
+        {
             Ok(Err(error)) if error.is_conflict() && tries < TRIES => tries += 1,
             Ok(result) => return result,
             Err(_) => return Err(Error::internal("a transaction panicked")),
@@ -326,7 +325,9 @@ impl<'a> Unit<'a> {
                 Verdict::Done(execution_id.into())
             }
             // What nobody asked for in person may come late.
-            Err(_) if matches!(action, Action::Wake | Action::Resume) => Verdict::Done(execution_id.into()),
+            Err(_) if matches!(action, Action::Wake | Action::Resume) => {
+                Verdict::Done(execution_id.into())
+            }
             Err(refusal) => Verdict::Refused(refused(refusal, action)),
         }
     }
@@ -393,9 +394,7 @@ fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Verdict {
 fn refused(refusal: Refusal, action: &Action) -> Error {
     let is_decision = matches!(
         action,
-        Action::Answer(
-            engine::Answer::Claim | engine::Answer::Release | engine::Answer::Decide(_)
-        )
+        Action::Answer(engine::Answer::Claim | engine::Answer::Release | engine::Answer::Decide(_))
     );
     let message = refusal.to_string();
     match refusal {

@@ -87,7 +87,9 @@ pub(super) async fn lock(
             found.branches.insert(branch.id, (row.id, branch.seq));
         }
         let remembered = remembered.remove(&row.id);
-        found.executions.insert(row.id, loaded(row, graph, branches, remembered));
+        found
+            .executions
+            .insert(row.id, loaded(row, graph, branches, remembered));
     }
     Ok(found)
 }

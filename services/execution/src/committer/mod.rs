@@ -159,14 +159,16 @@ impl Committer {
             busy: 0,
             reply: Some(reply),
         };
-        self.queue.try_send(pending).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Error::exhausted(
-                "TOO_BUSY",
-                "too many changes are waiting to be written",
-                Duration::from_secs(1),
-            ),
-            mpsc::error::TrySendError::Closed(_) => stopping(),
-        })?;
+        self.queue
+            .try_send(pending)
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Error::exhausted(
+                    "TOO_BUSY",
+                    "too many changes are waiting to be written",
+                    Duration::from_secs(1),
+                ),
+                mpsc::error::TrySendError::Closed(_) => stopping(),
+            })?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }

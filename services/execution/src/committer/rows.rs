@@ -1,12 +1,11 @@
 //! What the engine changed, as rows. Invariant: everything that one transaction writes is here, so the
 //! outbox cannot miss what the logs tell.
 
-
 use std::collections::HashMap;
 
 use chassis::Result;
-use model::graph::Graph;
 use model::event::{Event, ExecutionEvents};
+use model::graph::Graph;
 use model::kind::Kind;
 use model::wire;
 use prost::Message;
@@ -90,7 +89,9 @@ impl Rows {
         let changed = write::update_logs(conn, &self.changed_logs).await?;
         if changed != self.changed_logs.id.len() as u64 {
             // Under the execution's lock nobody else ends its attempts.
-            return Err(chassis::Error::internal("an attempt that is over was to change"));
+            return Err(chassis::Error::internal(
+                "an attempt that is over was to change",
+            ));
         }
         write::insert_logs(conn, &self.new_logs).await?;
         write::insert_waits(conn, &self.new_waits).await?;

@@ -59,7 +59,10 @@ impl Actor {
     /// Whether a task with this audience is open to the actor.
     fn belongs_to(&self, audience: &Audience) -> bool {
         let named = audience.group.is_some() || !audience.assignees.is_empty();
-        let by_group = audience.group.as_ref().is_some_and(|g| self.groups.contains(g));
+        let by_group = audience
+            .group
+            .as_ref()
+            .is_some_and(|g| self.groups.contains(g));
         let by_name = || {
             let mut names = audience.assignees.iter();
             names.any(|name| name.eq_ignore_ascii_case(&self.email))
@@ -219,4 +222,3 @@ impl Step<'_> {
         Ok(())
     }
 }
-

@@ -11,22 +11,21 @@ mod tests;
 
 use chrono::{DateTime, Utc};
 use model::graph::Graph;
+use model::json;
 use model::status::ExecutionStatus;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use answer::{Actor, Answer, Decision};
 pub use settle::Outcome;
-pub use state::{
-    Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times,
-};
+pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times};
 
 /// Activations that one command may run before the branches queue themselves: cancel and limits apply
 /// between slices.
 pub const SLICE: u32 = 200;
 /// Activations that one execution may have.
 pub const MAX_ACTIVATIONS: u32 = 10_000;
-/// JSON bytes of input and visible outputs together.
+/// Bytes of input and visible outputs together, as `model::json` counts them.
 pub const MAX_CONTEXT_BYTES: usize = 1024 * 1024;
 
 /// What the engine is told.
@@ -80,12 +79,7 @@ pub enum Refusal {
 }
 
 /// A new execution, before its first step.
-pub fn begin(
-    graph: &Graph,
-    id: Uuid,
-    input: Map<String, Value>,
-    now: DateTime<Utc>,
-) -> Execution {
+pub fn begin(graph: &Graph, id: Uuid, input: Map<String, Value>, now: DateTime<Utc>) -> Execution {
     let definition = &graph.definition;
     Execution {
         id,
@@ -104,7 +98,7 @@ pub fn begin(
             activations: 0,
             arrivals: Default::default(),
             outputs: Vec::new(),
-            context_bytes: json_bytes(&input),
+            context_bytes: json::measure(&input, json::INPUT).unwrap_or(json::INPUT.bytes),
         },
         context: Context {
             data: input,
@@ -157,21 +151,4 @@ struct Step<'a> {
     now: DateTime<Utc>,
     /// Activations left in this slice.
     budget: u32,
-}
-
-/// The length of an object's JSON text.
-pub fn json_bytes(object: &Map<String, Value>) -> usize {
-    struct Count(usize);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, object).expect("counting bytes does not fail");
-    count.0
 }

@@ -37,10 +37,7 @@ impl Step<'_> {
                 None => Map::from_iter([("holds".to_owned(), Value::Bool(true))]),
             };
             let holds = told["holds"] == Value::Bool(true);
-            told.insert(
-                "to".to_owned(),
-                json!(graph.definition.steps[edge.to].name),
-            );
+            told.insert("to".to_owned(), json!(graph.definition.steps[edge.to].name));
             if edge.is_default {
                 told.insert("default".to_owned(), Value::Bool(true));
             }
@@ -53,7 +50,11 @@ impl Step<'_> {
                 break;
             }
         }
-        let ids: Vec<_> = taken.iter().filter(|e| !e.id.is_nil()).map(|e| e.id).collect();
+        let ids: Vec<_> = taken
+            .iter()
+            .filter(|e| !e.id.is_nil())
+            .map(|e| e.id)
+            .collect();
         Route {
             to: taken.iter().map(|edge| edge.to).collect(),
             told: (!candidates.is_empty())

@@ -140,7 +140,10 @@ impl Step<'_> {
             }
             Kind::Wait(until) => match self.instant(until) {
                 Ok(until) if until <= self.now => {
-                    self.settle(branch, done(Map::new(), Some("the instant has passed".to_owned())));
+                    self.settle(
+                        branch,
+                        done(Map::new(), Some("the instant has passed".to_owned())),
+                    );
                 }
                 Ok(until) => {
                     branch.hold = Hold::Timer { until };

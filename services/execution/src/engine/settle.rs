@@ -1,12 +1,13 @@
 //! How attempts, branches and executions end: outputs, retries, failures, withdrawals.
 
 use chrono::{DateTime, Utc};
+use model::json;
 use model::kind::Kind;
 use model::status::{ExecutionStatus, StepStatus};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::state::{Branch, Failure, Hold, Log, OutputRef, Times};
-use super::{MAX_CONTEXT_BYTES, Refusal, Step, json_bytes, run::later};
+use super::{MAX_CONTEXT_BYTES, Refusal, Step, run::later};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,26 +36,19 @@ impl Step<'_> {
     }
 
     fn complete(&mut self, branch: Branch, output: Map<String, Value>, message: Option<String>) {
-        let bytes = json_bytes(&output);
-        let limit = if bytes > model::json::INPUT.bytes {
-            Some(format!(
-                "an output of {bytes} bytes; at most {} are allowed",
-                model::json::INPUT.bytes
-            ))
-        } else if self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
-            Some(format!(
-                "input and outputs together exceed {MAX_CONTEXT_BYTES} bytes"
-            ))
-        } else {
-            None
+        // People's and workers' outputs were checked when they came; what expressions make was not.
+        let bytes = match json::measure(&output, json::INPUT) {
+            Ok(bytes) => bytes,
+            Err(wrong) => return self.exceed(branch, format!("the output {wrong}")),
         };
-        if let Some(limit) = limit {
+        if self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
+            let limit = format!("input and outputs together exceed {MAX_CONTEXT_BYTES} bytes");
             return self.exceed(branch, limit);
         }
         self.remember(&branch, &output, bytes);
 
         let name = &self.graph.definition.steps[branch.step].name;
-        let seen = json!({ "name": name, "status": StepStatus::Completed.as_str() });
+        let seen = serde_json::json!({ "name": name, "status": StepStatus::Completed.as_str() });
         let (seen, output) = with_output(seen, output, |seen| self.route(branch.step, seen, false));
         self.end(&branch, StepStatus::Completed, |log| {
             log.message = message;
@@ -165,7 +159,7 @@ impl Step<'_> {
     /// The final failure of a step: a catch that holds, else skipped if optional, else the execution fails.
     fn fail(&mut self, branch: Branch, failure: Failure) {
         let step = &self.graph.definition.steps[branch.step];
-        let seen = json!({
+        let seen = serde_json::json!({
             "name": step.name,
             "status": StepStatus::Failed.as_str(),
             "error": { "code": failure.code, "message": failure.message },
@@ -178,7 +172,8 @@ impl Step<'_> {
             });
             caught.to.into_iter().for_each(|to| self.arrive(to));
         } else if !step.is_required {
-            let seen = json!({ "name": step.name, "status": StepStatus::Skipped.as_str() });
+            let seen =
+                serde_json::json!({ "name": step.name, "status": StepStatus::Skipped.as_str() });
             let on = self.route(branch.step, &seen, false);
             self.end(&branch, StepStatus::Skipped, |log| {
                 log.message = Some("failed, but not required".to_owned());
@@ -254,12 +249,10 @@ impl Step<'_> {
             Hold::Job { held_by: None, .. } => {
                 failed("QUEUE_TIMEOUT", "no worker took the job in time")
             }
-            Hold::Job { lease_until, .. } if lease_until.is_some_and(|end| end <= now) => {
-                failed(
-                    "LEASE_EXPIRED",
-                    "the worker did not answer before its lease ended",
-                )
-            }
+            Hold::Job { lease_until, .. } if lease_until.is_some_and(|end| end <= now) => failed(
+                "LEASE_EXPIRED",
+                "the worker did not answer before its lease ended",
+            ),
             Hold::Job { .. } => failed("TIMEOUT", "the worker took longer than the step allows"),
         };
         let branch = self.take(seq)?;

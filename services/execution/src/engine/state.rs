@@ -42,7 +42,7 @@ pub struct Memory {
     pub arrivals: BTreeMap<Uuid, i32>,
     /// Logs whose outputs make up the context, in the order of completion.
     pub outputs: Vec<OutputRef>,
-    /// JSON bytes of the input and of those outputs.
+    /// Bytes of the input and of those outputs.
     pub context_bytes: usize,
 }
 

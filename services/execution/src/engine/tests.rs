@@ -62,7 +62,9 @@ fn graph(steps: &[(&str, &str, Value)], transitions: &[(&str, &str, Value)]) -> 
             })
             .collect(),
     };
-    Graph::parse(definition).map(|(graph, _)| graph).unwrap_or_else(|p| panic!("{p:#?}"))
+    Graph::parse(definition)
+        .map(|(graph, _)| graph)
+        .unwrap_or_else(|p| panic!("{p:#?}"))
 }
 
 fn equals(field: &str, value: Value) -> Value {
@@ -194,7 +196,11 @@ fn onboarding() -> Graph {
         &[
             ("Contact", "notification", json!({ "template": "welcome" })),
             ("Documents", "data_entry", json!({})),
-            ("Approval", "approval", json!({ "approverRole": "manager", "timeout": "48h" })),
+            (
+                "Approval",
+                "approval",
+                json!({ "approverRole": "manager", "timeout": "48h" }),
+            ),
             ("Setup", "custom", json!({ "action": "create_account" })),
             ("Welcome?", "notification", json!({})),
         ],
@@ -211,7 +217,8 @@ fn onboarding() -> Graph {
 fn onboarding_goes_all_the_way() {
     let manager = person("m@example.com", &["manager"]);
     let mut run = Run::start(onboarding(), json!({}));
-    run.answer(&manager, submit(json!({ "complete": true }))).unwrap();
+    run.answer(&manager, submit(json!({ "complete": true })))
+        .unwrap();
     run.answer(&manager, approve()).unwrap();
     run.work(json!({ "account": 5 })).unwrap();
     run.check(
@@ -236,7 +243,8 @@ fn onboarding_goes_all_the_way() {
 fn a_rejection_ends_the_branch_normally() {
     let manager = person("m@example.com", &["manager"]);
     let mut run = Run::start(onboarding(), json!({}));
-    run.answer(&manager, submit(json!({ "complete": true }))).unwrap();
+    run.answer(&manager, submit(json!({ "complete": true })))
+        .unwrap();
     run.answer(&manager, reject()).unwrap();
     assert_eq!(run.execution.status, ExecutionStatus::Completed);
     let log = &run.change.logs[&3];
@@ -250,29 +258,49 @@ fn a_rejection_ends_the_branch_normally() {
 fn only_the_group_decides_and_only_the_holder_of_a_claim() {
     let mut run = Run::start(onboarding(), json!({}));
     let clerk = person("c@example.com", &[]);
-    run.answer(&clerk, submit(json!({ "complete": true }))).unwrap();
+    run.answer(&clerk, submit(json!({ "complete": true })))
+        .unwrap();
     let before = (run.execution.clone(), run.change.clone());
     let refused = run.answer(&clerk, approve());
     assert!(matches!(refused, Err(Refusal::NotYourTask(_))));
-    assert!(matches!(run.answer(&clerk, Answer::Claim), Err(Refusal::NotYourTask(_))));
-    let (first, second) = (person("a@x.com", &["manager"]), person("b@x.com", &["manager"]));
-    assert_eq!((&run.execution.branches, &run.change), (&before.0.branches, &before.1));
+    assert!(matches!(
+        run.answer(&clerk, Answer::Claim),
+        Err(Refusal::NotYourTask(_))
+    ));
+    let (first, second) = (
+        person("a@x.com", &["manager"]),
+        person("b@x.com", &["manager"]),
+    );
+    assert_eq!(
+        (&run.execution.branches, &run.change),
+        (&before.0.branches, &before.1)
+    );
 
     run.answer(&first, Answer::Claim).unwrap();
     assert_eq!(run.change.logs[&3].status, StepStatus::Running);
     let taken = Refusal::TaskClaimed("a@x.com".to_owned());
     assert_eq!(run.answer(&second, approve()), Err(taken));
     run.answer(&first, Answer::Release).unwrap();
-    assert_eq!(run.answer(&first, Answer::Release), Err(Refusal::NotClaimed));
+    assert_eq!(
+        run.answer(&first, Answer::Release),
+        Err(Refusal::NotClaimed)
+    );
     run.answer(&second, approve()).unwrap();
     assert_eq!(run.change.logs[&3].times.assigned_at, Some(run.now));
-    assert!(matches!(run.answer(&second, approve()), Err(Refusal::NotATask)));
+    assert!(matches!(
+        run.answer(&second, approve()),
+        Err(Refusal::NotATask)
+    ));
 }
 
 #[test]
 fn an_approval_that_nobody_decides_in_time_fails_with_timeout() {
     let mut run = Run::start(onboarding(), json!({}));
-    run.answer(&person("c@example.com", &[]), submit(json!({ "complete": true }))).unwrap();
+    run.answer(
+        &person("c@example.com", &[]),
+        submit(json!({ "complete": true })),
+    )
+    .unwrap();
     let seq = run.execution.branches[0].seq;
     assert_eq!(run.tell(Command::Wake { seq }), Err(Refusal::NotDue));
     run.now += TimeDelta::hours(48);
@@ -311,7 +339,12 @@ fn a_failed_job_is_retried_as_an_attempt_of_its_own_and_backs_off() {
     run.work(json!({})).unwrap();
     run.check(
         ExecutionStatus::Completed,
-        &["Work FAILED", "Work FAILED", "Work COMPLETED", "After COMPLETED"],
+        &[
+            "Work FAILED",
+            "Work FAILED",
+            "Work COMPLETED",
+            "After COMPLETED",
+        ],
     );
 }
 
@@ -329,7 +362,10 @@ fn an_optional_step_that_fails_is_skipped_and_routing_goes_on() {
     let policy = json!({ "retry": { "maxAttempts": 1 } });
     let mut run = Run::start(job(policy, "Work?", None), json!({}));
     run.break_down("DOWN").unwrap();
-    run.check(ExecutionStatus::Completed, &["Work SKIPPED", "After COMPLETED"]);
+    run.check(
+        ExecutionStatus::Completed,
+        &["Work SKIPPED", "After COMPLETED"],
+    );
 }
 
 #[test]
@@ -342,11 +378,17 @@ fn a_catch_is_judged_after_failure_only_and_before_optional() {
     let mut run = Run::start(job(json!({}), "Work?", catch()), json!({}));
     run.lease();
     run.answer(&worker(), thrown).unwrap();
-    run.check(ExecutionStatus::Completed, &["Work FAILED", "Caught COMPLETED"]);
+    run.check(
+        ExecutionStatus::Completed,
+        &["Work FAILED", "Caught COMPLETED"],
+    );
 
     let mut run = Run::start(job(json!({}), "Work", catch()), json!({}));
     run.work(json!({})).unwrap();
-    run.check(ExecutionStatus::Completed, &["Work COMPLETED", "After COMPLETED"]);
+    run.check(
+        ExecutionStatus::Completed,
+        &["Work COMPLETED", "After COMPLETED"],
+    );
 }
 
 #[test]
@@ -358,7 +400,10 @@ fn a_job_is_answered_only_by_its_holder_within_its_lease() {
     };
     assert_eq!(run.answer(&worker(), done()), Err(Refusal::JobNotHeld));
     run.lease();
-    assert_eq!(run.answer(&person("x", &[]), done()), Err(Refusal::JobNotHeld));
+    assert_eq!(
+        run.answer(&person("x", &[]), done()),
+        Err(Refusal::JobNotHeld)
+    );
     run.now += TimeDelta::seconds(30);
     assert_eq!(run.answer(&worker(), done()), Err(Refusal::JobNotHeld));
     let seq = run.execution.branches[0].seq;
@@ -385,8 +430,10 @@ fn loops_run_until_their_condition_and_count_activations() {
     let someone = person("p@example.com", &[]);
     let mut run = Run::start(review, json!({}));
     for round in 0..3 {
-        run.answer(&someone, submit(json!({ "text": round }))).unwrap();
-        run.answer(&someone, if round < 2 { reject() } else { approve() }).unwrap();
+        run.answer(&someone, submit(json!({ "text": round })))
+            .unwrap();
+        run.answer(&someone, if round < 2 { reject() } else { approve() })
+            .unwrap();
     }
     assert_eq!(run.execution.status, ExecutionStatus::Completed);
     assert_eq!(run.change.logs[&5].activation, 3);
@@ -399,14 +446,22 @@ fn loops_run_until_their_condition_and_count_activations() {
 fn transforms_and_decisions_compute_and_choose() {
     let order = graph(
         &[
-            ("Sum", "transform", json!({ "output": { "total": "data.price * data.count" } })),
+            (
+                "Sum",
+                "transform",
+                json!({ "output": { "total": "data.price * data.count" } }),
+            ),
             ("Size", "decision", json!({})),
             ("Big", "notification", json!({})),
             ("Small", "notification", json!({})),
         ],
         &[
             ("Sum", "Size", Value::Null),
-            ("Size", "Big", json!({ "field": "total", "operator": "greaterThan", "value": 100 })),
+            (
+                "Size",
+                "Big",
+                json!({ "field": "total", "operator": "greaterThan", "value": 100 }),
+            ),
             ("Size", "Small", Value::Null),
         ],
     );
@@ -420,20 +475,29 @@ fn transforms_and_decisions_compute_and_choose() {
 #[test]
 fn a_wait_ends_with_its_instant() {
     let nap = graph(
-        &[("Nap", "wait", json!({ "duration": "5m" })), ("Up", "notification", json!({}))],
+        &[
+            ("Nap", "wait", json!({ "duration": "5m" })),
+            ("Up", "notification", json!({})),
+        ],
         &[("Nap", "Up", Value::Null)],
     );
     let mut run = Run::start(nap, json!({}));
     assert_eq!(run.path(), ["Nap RUNNING"]);
     run.now += TimeDelta::minutes(5);
     run.tell(Command::Wake { seq: 1 }).unwrap();
-    run.check(ExecutionStatus::Completed, &["Nap COMPLETED", "Up COMPLETED"]);
+    run.check(
+        ExecutionStatus::Completed,
+        &["Nap COMPLETED", "Up COMPLETED"],
+    );
 }
 
 #[test]
 fn long_chains_are_cut_into_slices() {
     let names: Vec<String> = (0..450).map(|n| format!("s{n}")).collect();
-    let steps: Vec<_> = names.iter().map(|n| (n.as_str(), "decision", json!({}))).collect();
+    let steps: Vec<_> = names
+        .iter()
+        .map(|n| (n.as_str(), "decision", json!({})))
+        .collect();
     let mut run = Run::start(graph(&steps, &[]), json!({}));
     assert_eq!(run.execution.branches[0].hold, Hold::Runnable);
     assert_eq!(run.change.logs[&201].status, StepStatus::Pending);
@@ -449,7 +513,10 @@ fn cancelling_withdraws_what_is_open_and_is_final() {
     let mut run = Run::start(onboarding(), json!({}));
     let reason = "changed our mind".to_owned();
     run.tell(Command::Cancel { reason }).unwrap();
-    run.check(ExecutionStatus::Cancelled, &["Contact COMPLETED", "Documents SKIPPED"]);
+    run.check(
+        ExecutionStatus::Cancelled,
+        &["Contact COMPLETED", "Documents SKIPPED"],
+    );
     let finished = Refusal::ExecutionFinished(ExecutionStatus::Cancelled);
     assert_eq!(run.tell(Command::Resume), Err(finished));
 }
@@ -458,7 +525,8 @@ fn cancelling_withdraws_what_is_open_and_is_final() {
 fn time_never_runs_backwards() {
     let mut run = Run::start(onboarding(), json!({}));
     run.now -= TimeDelta::hours(1);
-    run.answer(&person("c@example.com", &[]), submit(json!({}))).unwrap();
+    run.answer(&person("c@example.com", &[]), submit(json!({})))
+        .unwrap();
     let log = &run.change.logs[&2];
     assert!(log.completed_at.unwrap() >= log.times.started_at);
 }
@@ -468,7 +536,10 @@ fn an_output_that_does_not_fit_fails_the_execution() {
     let mut run = Run::start(job(json!({}), "Work", None), json!({}));
     run.work(json!({ "blob": "x".repeat(300_000) })).unwrap();
     assert_eq!(run.execution.status, ExecutionStatus::Failed);
-    assert_eq!(run.execution.failure.as_ref().unwrap().code, "LIMIT_EXCEEDED");
+    assert_eq!(
+        run.execution.failure.as_ref().unwrap().code,
+        "LIMIT_EXCEEDED"
+    );
 }
 
 /// One of the things that may happen to an execution.

@@ -71,17 +71,16 @@ pub async fn lock_executions(
 
 /// The database's clock.
 pub async fn clock(conn: &mut PgConnection) -> sqlx::Result<DateTime<Utc>> {
-    sqlx::query_scalar!(r#"-- execution.clock
-        select clock_timestamp() as "now!""#)
-        .fetch_one(conn)
-        .await
+    sqlx::query_scalar!(
+        r#"-- execution.clock
+        select clock_timestamp() as "now!""#
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// Which of these executions exist, locked or not.
-pub async fn existing_executions(
-    conn: &mut PgConnection,
-    ids: &[Uuid],
-) -> sqlx::Result<Vec<Uuid>> {
+pub async fn existing_executions(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "-- execution.existing_executions
         select id from execution.workflow_executions where id = any($1)",
@@ -105,7 +104,7 @@ pub async fn attempts(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec
 }
 
 /// The active branches of locked executions, in the order in which they began. Waits for leases that
-/// are being given at this moment.
+/// are being given at this moment, which lock in the same order.
 pub async fn branches(
     conn: &mut PgConnection,
     execution_ids: &[Uuid],
@@ -120,7 +119,7 @@ pub async fn branches(
         join execution.execution_logs l on l.id = w.id
         where w.execution_id = any($1)
         order by w.execution_id, l.seq
-        for no key update of w"#,
+        for no key update of w, l"#,
         execution_ids,
     )
     .fetch_all(conn)
