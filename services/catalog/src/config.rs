@@ -4,9 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 
 use chassis::config::Common;
-use tokio::sync::oneshot;
-
-use crate::identity::CreatedAdmin;
 
 /// Settings of the catalog.
 #[derive(clap::Args)]
@@ -39,13 +36,10 @@ pub struct Config {
     #[arg(long, env = "WFP_ADMIN_EMAIL", default_value = "admin@localhost")]
     pub admin_email: String,
 
-    /// Password of the first administrator, 8 to 256 characters. Default: a random one, shown once.
+    /// Password of the first administrator, 8 to 256 characters. Default: a random one, kept in the file
+    /// admin-password of the data folder.
     #[arg(long, env = "WFP_ADMIN_PASSWORD", hide_env_values = true)]
     pub admin_password: Option<String>,
-
-    /// Takes the first administrator if one is made now; without it, a random password is logged.
-    #[arg(skip)]
-    pub created_admin: Option<oneshot::Sender<CreatedAdmin>>,
 }
 
 impl Config {

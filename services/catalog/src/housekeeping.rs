@@ -50,9 +50,10 @@ mod tests {
         let (database, folder) = (devkit::Database::new().await, devkit::Folder::new());
         let pool = PgPool::connect(&database.catalog_url()).await.unwrap();
         let key = |name: &str| MasterKey::load_or_create(&folder.path().join(name)).unwrap();
-        let signer = Signer::start(&pool, &key("own")).await.unwrap();
+        let (signer, other) = (Signer::default(), Signer::default());
+        signer.start(&pool, &key("own")).await.unwrap();
         // Another replica, with another master key: it cannot use the first one's key.
-        let other = Signer::start(&pool, &key("other")).await.unwrap();
+        other.start(&pool, &key("other")).await.unwrap();
         assert_eq!((signer.published().len(), other.published().len()), (1, 2));
         sqlx::query(
             "insert into catalog.requests

@@ -34,8 +34,7 @@ use tonic::codec::CompressionEncoding::Gzip;
 use tonic::service::Routes;
 
 pub use crate::config::Config;
-pub use crate::identity::{CreatedAdmin, ensure_admin};
-use crate::identity::{MasterKey, Passwords, Signer};
+use crate::identity::{MasterKey, Passwords, Signer, ensure_admin};
 
 /// The catalog's tables.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/catalog");
@@ -43,80 +42,78 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/catalog");
 /// The database role the service works in.
 const ROLE: &str = "wfp_catalog";
 
-/// Serves the catalog on `listener` until `shutdown`.
+/// Serves the catalog on `listener` until `shutdown`; NOT_SERVING until tables, keys and the first
+/// administrator are there.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
     let service_key = ServiceKey::load_or_create(&config.common.service_key_file())?;
     let master = MasterKey::load_or_create(&config.master_key_file())?;
     let database = config
         .common
         .database(config.database_url.as_deref(), ROLE)?;
+    let pool = db::open(&database)?;
+    let passwords = Arc::new(Passwords::start().await?);
+    let signer = Arc::new(Signer::default());
     let readiness = Readiness::new();
 
-    let pool = db::connect(&database).await?;
-    db::migrate(&pool, &MIGRATOR).await?;
-    welcome(config, &pool).await?;
-    let passwords = Arc::new(Passwords::start().await?);
-    let signer = Arc::new(Signer::start(&pool, &master).await?);
-    let keeping = housekeeping::run(pool.clone(), Arc::clone(&signer), shutdown.clone());
-    shutdown.spawn_loop("catalog housekeeping", keeping);
-    readiness.set(true);
-
-    let verifier = Verifier::new(
-        service_key.public().clone(),
-        UserKeys::Local(signer.accepted()),
-    );
+    let preparing = prepare(&config, &pool, &passwords, &signer, &master);
+    let prepared = async {
+        if let Some(done) = shutdown.soft.run_until_cancelled(preparing).await {
+            done?;
+            let keeping = housekeeping::run(pool.clone(), Arc::clone(&signer), shutdown.clone());
+            shutdown.spawn_loop("catalog.housekeeping", keeping);
+            readiness.set(true);
+        }
+        Ok(())
+    };
     let served = serve(Server {
         name: "catalog",
         listener,
-        routes: routes(&pool, passwords, signer, master),
+        routes: routes(&pool, &passwords, &signer, &master),
         access: access::ACCESS,
-        verifier,
+        verifier: Verifier::new(
+            service_key.public().clone(),
+            UserKeys::Local(signer.accepted()),
+        ),
         serving: vec![AUTH, USER, CLIENT, WORKFLOW, DEFINITION],
-        readiness,
-        shutdown,
+        readiness: readiness.clone(),
+        shutdown: shutdown.clone(),
         limits: Limits::default(),
-    })
-    .await;
+    });
+    // Refused settings end the process as what they are: there is nothing to drain yet.
+    let ended = tokio::try_join!(prepared, served);
     pool.close().await;
-    served
+    ended.map(drop)
 }
 
-/// Makes the first administrator if there is nobody, and tells once how to sign in.
-async fn welcome(config: Config, pool: &PgPool) -> Result<()> {
+/// Everything that must be in the database before the first call.
+async fn prepare(
+    config: &Config,
+    pool: &PgPool,
+    passwords: &Passwords,
+    signer: &Signer,
+    master: &MasterKey,
+) -> Result<()> {
+    db::migrate(pool, &MIGRATOR).await?;
     let password = config.admin_password.as_deref();
-    let Some(admin) = ensure_admin(pool, &config.admin_email, password).await? else {
-        return Ok(());
-    };
-    match (config.created_admin, password) {
-        (Some(tell), _) => {
-            // Nobody waits for it any more: then nobody wants to know.
-            let _ = tell.send(admin);
-        }
-        (None, Some(_)) => tracing::info!(email = admin.email, "made the first administrator"),
-        (None, None) => tracing::warn!(
-            email = admin.email,
-            password = admin.password,
-            "made the first administrator; this password is not shown again"
-        ),
-    }
-    Ok(())
+    ensure_admin(pool, passwords, &config.admin_email, password).await?;
+    signer.start(pool, master).await
 }
 
 fn routes(
     pool: &PgPool,
-    passwords: Arc<Passwords>,
-    signer: Arc<Signer>,
-    master: MasterKey,
+    passwords: &Arc<Passwords>,
+    signer: &Arc<Signer>,
+    master: &MasterKey,
 ) -> Routes {
     let auth = rpc::auth::Auth {
         pool: pool.clone(),
-        passwords: Arc::clone(&passwords),
-        signer,
+        passwords: Arc::clone(passwords),
+        signer: Arc::clone(signer),
     };
     let users = rpc::users::Users {
         pool: pool.clone(),
-        passwords,
-        master,
+        passwords: Arc::clone(passwords),
+        master: master.clone(),
     };
     let clients = rpc::clients::Clients { pool: pool.clone() };
     let workflows = rpc::workflows::Workflows { pool: pool.clone() };

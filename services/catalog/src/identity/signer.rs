@@ -1,7 +1,7 @@
 //! The key that signs access tokens, and all that are accepted. Invariant: every replica of the catalog
 //! can verify what any other signed, within one refresh.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use chassis::auth::{LocalKeys, PublicKey, SigningKey, User};
 use chassis::{Error, Result, db};
@@ -16,9 +16,10 @@ use crate::store::signing_keys::{self, StoredKey};
 /// How long an access token is accepted.
 const TOKEN_LIFE: TimeDelta = TimeDelta::minutes(15);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Signer {
-    own: SigningKey,
+    /// None until the start.
+    own: OnceLock<SigningKey>,
     /// As stored, the newest first.
     stored: RwLock<Vec<StoredKey>>,
     /// The same for whoever verifies.
@@ -27,7 +28,7 @@ pub struct Signer {
 
 impl Signer {
     /// Takes the newest key that the master key opens, or makes one.
-    pub async fn start(pool: &PgPool, master: &MasterKey) -> Result<Self> {
+    pub async fn start(&self, pool: &PgPool, master: &MasterKey) -> Result<()> {
         let master = master.clone();
         let (own, stored) = db::transaction(pool, async move |conn| {
             store::serialize(conn, "catalog.signing_keys").await?;
@@ -44,13 +45,9 @@ impl Signer {
             Ok((own, signing_keys::list(conn).await?))
         })
         .await?;
-        let signer = Self {
-            own,
-            stored: RwLock::default(),
-            accepted: LocalKeys::default(),
-        };
-        signer.publish(stored);
-        Ok(signer)
+        self.own.get_or_init(|| own);
+        self.publish(stored);
+        Ok(())
     }
 
     /// Learns of keys that other replicas made.
@@ -63,7 +60,8 @@ impl Signer {
     /// A token that speaks for the user, and when it ends.
     pub fn token(&self, user: &User, now: DateTime<Utc>) -> Result<(String, DateTime<Utc>)> {
         let expires_at = now + TOKEN_LIFE;
-        Ok((self.own.user_token(user, now, expires_at)?, expires_at))
+        let own = (self.own.get()).expect("no call is let in before the start");
+        Ok((own.user_token(user, now, expires_at)?, expires_at))
     }
 
     /// The keys that are accepted, the newest first.

@@ -66,16 +66,34 @@ pub fn config(database: &Database, folder: &Folder) -> Config {
         master_key_file: Some(folder.master_key()),
         admin_email: ADMIN_EMAIL.to_owned(),
         admin_password: Some(ADMIN_PASSWORD.to_owned()),
-        created_admin: None,
     }
 }
 
-/// Runs a catalog on a port of its own.
+/// Runs a catalog on a port of its own, and returns when it serves.
 pub async fn launch(config: Config, shutdown: &Shutdown) -> Channel {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(catalog::run(config, listener, shutdown.clone()));
-    Endpoint::from_shared(address).unwrap().connect_lazy()
+    let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
+    let mut auth = AuthServiceClient::new(channel.clone());
+    let keys = || pb::ListSigningKeysRequest {};
+    while let Err(status) = auth.list_signing_keys(keys()).await {
+        refused::<()>(Err(status), Code::Unavailable, "NOT_READY");
+    }
+    channel
+}
+
+pub async fn sign_in(
+    channel: &Channel,
+    email: &str,
+    password: &str,
+) -> Result<pb::LoginResponse, Status> {
+    let request = pb::LoginRequest {
+        email: email.to_owned(),
+        password: password.to_owned(),
+    };
+    let answer = AuthServiceClient::new(channel.clone()).login(request).await;
+    answer.map(tonic::Response::into_inner)
 }
 
 impl Catalog {
@@ -101,12 +119,7 @@ impl Catalog {
     }
 
     pub async fn login(&self, email: &str, password: &str) -> Result<String, Status> {
-        let request = pb::LoginRequest {
-            email: email.to_owned(),
-            password: password.to_owned(),
-        };
-        let answer = self.auth("").login(request).await?;
-        Ok(answer.into_inner().access_token)
+        Ok(sign_in(&self.channel, email, password).await?.access_token)
     }
 
     pub fn service_token(&self) -> String {

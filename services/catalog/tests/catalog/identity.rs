@@ -5,7 +5,7 @@ use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use tonic::{Code, Status};
 
 use crate::harness::{
-    ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, called, config, launch, malformed, refused,
+    ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, called, config, launch, malformed, refused, sign_in,
 };
 
 fn user(email: &str) -> pb::User {
@@ -214,27 +214,25 @@ async fn an_administrator_remains_whoever_goes_first() {
 
 #[tokio::test]
 async fn the_first_administrator_is_made_once() {
-    let database = devkit::Database::new().await;
-    let pool = sqlx::PgPool::connect(&database.catalog_url())
-        .await
-        .unwrap();
+    let (database, folder) = (devkit::Database::new().await, devkit::Folder::new());
+    let shutdown = chassis::Shutdown::new();
+    let wanted = |email: &str| catalog::Config {
+        admin_email: email.to_owned(),
+        ..config(&database, &folder)
+    };
     let (one, other) = tokio::join!(
-        catalog::ensure_admin(&pool, "Admin@localhost", None),
-        catalog::ensure_admin(&pool, "admin@localhost", None)
+        launch(wanted("one@localhost"), &shutdown),
+        launch(wanted("other@localhost"), &shutdown)
     );
-    let made: Vec<_> = [one.unwrap(), other.unwrap()]
-        .into_iter()
-        .flatten()
-        .collect();
-    assert_eq!(made.len(), 1);
-    assert_eq!(made[0].email, "admin@localhost");
-    assert_eq!(made[0].password.len(), 20);
-    assert!(
-        catalog::ensure_admin(&pool, "nonsense", None)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let mut made = 0;
+    for email in ["one@localhost", "other@localhost"] {
+        for channel in [&one, &other] {
+            let answer = sign_in(channel, email, ADMIN_PASSWORD).await;
+            made += usize::from(answer.is_ok());
+        }
+    }
+    assert_eq!(made, 2, "one account, which both replicas know");
+    shutdown.soft.cancel();
 }
 
 #[tokio::test]
@@ -257,23 +255,24 @@ async fn a_token_is_good_at_every_replica() {
 }
 
 #[tokio::test]
-async fn a_made_up_password_is_handed_to_whoever_asked_for_it() {
+async fn without_a_password_nobody_is_made() {
     let (database, folder) = (devkit::Database::new().await, devkit::Folder::new());
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let shutdown = chassis::Shutdown::new();
     let config = catalog::Config {
         admin_password: None,
-        created_admin: Some(tell),
         ..config(&database, &folder)
     };
-    let shutdown = chassis::Shutdown::new();
     let channel = launch(config, &shutdown).await;
-    let admin = told.await.unwrap();
-    let request = pb::LoginRequest {
-        email: admin.email,
-        password: admin.password,
-    };
-    let mut auth = AuthServiceClient::new(channel);
-    let answer = auth.login(request).await.unwrap().into_inner();
-    assert_eq!(answer.user.unwrap().role(), pb::UserRole::Admin);
+    let answer = sign_in(&channel, ADMIN_EMAIL, ADMIN_PASSWORD).await;
+    refused(answer, Code::Unauthenticated, "LOGIN_FAILED");
+    let users: i64 = sqlx::query_scalar("select count(*) from catalog.users")
+        .fetch_one(
+            &sqlx::PgPool::connect(&database.catalog_url())
+                .await
+                .unwrap(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(users, 0);
     shutdown.soft.cancel();
 }
