@@ -47,12 +47,15 @@ impl StartTarget {
     }
 }
 
+/// Parsed versions by workflow and number.
+type Graphs = lru::LruCache<(Uuid, i32), Arc<Graph>>;
+
 /// A cheap handle.
 #[derive(Clone)]
 pub struct Definitions {
     pool: PgPool,
     catalog: DefinitionServiceClient<Peer>,
-    graphs: Arc<Mutex<lru::LruCache<(Uuid, i32), Arc<Graph>>>>,
+    graphs: Arc<Mutex<Graphs>>,
 }
 
 impl Definitions {

@@ -25,9 +25,9 @@ use chassis::{Result, Shutdown, db};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::committer::Committer;
+use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 use crate::outbox::OutboxRow;
 use crate::state::Service;
@@ -55,19 +55,15 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
 
     let definitions = Definitions::new(pool.clone(), catalog.clone());
     let (handed, outbox) = mpsc::channel(outbox::HANDED);
-    let (commits, changes) = watch::channel(0);
-    let committer = Committer::start(
-        pool.clone(),
-        definitions.clone(),
-        handed,
-        commits,
-        &shutdown,
-    );
+    let hints = Hints::default();
+    let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     let service = Service {
         pool: pool.clone(),
         committer: committer.clone(),
         definitions,
         changes,
+        jobs,
         shutdown: shutdown.clone(),
     };
     let readiness = Readiness::new();

@@ -15,5 +15,7 @@ pub struct Service {
     pub definitions: Definitions,
     /// Moves with every commit: a hint to look again, never the truth.
     pub changes: watch::Receiver<u64>,
+    /// Moves with every commit that queued a job.
+    pub jobs: watch::Receiver<u64>,
     pub shutdown: Shutdown,
 }

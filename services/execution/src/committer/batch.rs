@@ -446,5 +446,8 @@ fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
         // A full channel: the sender's poll finds the row.
         let _ = shared.outbox.try_send(row);
     }
-    shared.changes.send_modify(|commits| *commits += 1);
+    shared.hints.changes.send_modify(|commits| *commits += 1);
+    if rows.has_jobs() {
+        shared.hints.jobs.send_modify(|commits| *commits += 1);
+    }
 }

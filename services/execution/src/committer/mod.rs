@@ -93,6 +93,16 @@ impl From<Uuid> for Done {
     }
 }
 
+/// Where waiters learn that a look at the tables is worth while. Never the truth: other replicas commit,
+/// too.
+#[derive(Debug, Default)]
+pub struct Hints {
+    /// Moves with every commit.
+    pub changes: watch::Sender<u64>,
+    /// Moves with every commit that queued a job.
+    pub jobs: watch::Sender<u64>,
+}
+
 /// A cheap handle on the queue.
 #[derive(Clone)]
 pub struct Committer {
@@ -118,17 +128,17 @@ struct Shared {
     definitions: Definitions,
     queue: mpsc::Sender<Pending>,
     outbox: mpsc::Sender<OutboxRow>,
-    changes: watch::Sender<u64>,
+    hints: Hints,
     cache: Mutex<cache::Cache>,
 }
 
 impl Committer {
-    /// Starts the writers. Committed events go to `outbox`; `changes` moves with every commit.
+    /// Starts the writers. Committed events go to `outbox`.
     pub fn start(
         pool: PgPool,
         definitions: Definitions,
         outbox: mpsc::Sender<OutboxRow>,
-        changes: watch::Sender<u64>,
+        hints: Hints,
         shutdown: &Shutdown,
     ) -> Self {
         let (queue, commands) = mpsc::channel(QUEUE);
@@ -137,7 +147,7 @@ impl Committer {
             definitions,
             queue: queue.clone(),
             outbox,
-            changes,
+            hints,
             cache: Mutex::default(),
         });
         let commands = Arc::new(tokio::sync::Mutex::new(commands));

@@ -104,6 +104,11 @@ impl Rows {
         Ok(())
     }
 
+    /// Whether a worker may find something new.
+    pub fn has_jobs(&self) -> bool {
+        self.new_waits.job_type.iter().any(Option::is_some)
+    }
+
     /// Writes a word to the service's log for each notification: the default delivery.
     pub fn deliver(&self) {
         let sent = &self.notifications;

@@ -64,7 +64,7 @@ pub enum Refusal {
     NotATask,
     #[error("this is not a job")]
     NotAJob,
-    #[error("a {step_type} is not {wrong}; {right}")]
+    #[error("a step of type {step_type} is not {wrong}: {right}")]
     WrongAnswer {
         step_type: &'static str,
         wrong: &'static str,

@@ -28,9 +28,9 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a waiting worker looks, whatever it was told: the table is the truth.
 const POLL: Duration = Duration::from_secs(1);
-/// How soon it looks again after a commit; each look in vain doubles it, so that commits that concern
-/// others cost little.
-const SOONEST: Duration = Duration::from_millis(5);
+/// How soon it looks again after jobs were queued; each look in vain doubles it, so that jobs for others
+/// cost little.
+const SOONEST: Duration = Duration::from_millis(1);
 const LATEST: Duration = Duration::from_millis(200);
 /// Characters.
 const LONGEST_WORKER: usize = 200;
@@ -54,10 +54,10 @@ impl Jobs {
 
     async fn activate(&self, ask: Ask, wait: Duration) -> Result<Vec<pb::Job>> {
         let until = Instant::now() + wait;
-        let mut changes = self.service.changes.clone();
+        let mut queued = self.service.jobs.clone();
         let mut pause = SOONEST;
         loop {
-            changes.mark_unchanged();
+            queued.mark_unchanged();
             let Service {
                 pool, definitions, ..
             } = &self.service;
@@ -69,7 +69,7 @@ impl Jobs {
             let poll = tokio::time::sleep(POLL.min(left));
             let hint = async {
                 tokio::time::sleep(pause.min(left)).await;
-                if changes.changed().await.is_err() {
+                if queued.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };

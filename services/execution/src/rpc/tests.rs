@@ -12,7 +12,7 @@ use proto::execution::v1::task_service_server::TaskService;
 use proto::execution::v1::watch_execution_response::Change as Changed;
 use proto::execution::v1::{self as pb, step_event};
 use serde_json::{Map, Value, json};
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -22,7 +22,7 @@ use super::executions::Executions;
 use super::history::History;
 use super::jobs::Jobs;
 use super::tasks::Tasks;
-use crate::committer::Committer;
+use crate::committer::{Committer, Hints};
 use crate::fixtures::World;
 use crate::state::Service;
 
@@ -30,20 +30,16 @@ fn service(world: &World) -> Service {
     let shutdown = Shutdown::new();
     let definitions = world.definitions();
     let (handed, _) = mpsc::channel(1);
-    let (commits, changes) = channel::channel(0);
+    let hints = Hints::default();
+    let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
     let pool = world.pool.clone();
-    let committer = Committer::start(
-        pool.clone(),
-        definitions.clone(),
-        handed,
-        commits,
-        &shutdown,
-    );
+    let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     Service {
         pool,
         committer,
         definitions,
         changes,
+        jobs,
         shutdown,
     }
 }
