@@ -83,18 +83,6 @@ async fn take_role(conn: &mut PgConnection, role: &'static str) -> Result<(), sq
     Ok(())
 }
 
-/// A pool, once the database answers; waits as long as that takes.
-pub async fn connect(config: &DbConfig) -> Result<PgPool> {
-    let pool = open(config)?;
-    let mut pause = FIRST_PAUSE;
-    while let Err(error) = pool.acquire().await {
-        tracing::warn!(%error, role = config.role, "waiting for the database");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-    Ok(pool)
-}
-
 /// Brings the service's own tables up to date. Waits while the database is away, or while what they
 /// refer to is missing: another service makes that, or `bootstrap`.
 pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<()> {

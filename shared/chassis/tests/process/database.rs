@@ -71,9 +71,7 @@ impl<F: Future> Future for Impatient<F> {
 async fn session_works_in_its_role_with_its_limits() {
     let database = Database::new().await;
     for url in [database.admin_url(), database.catalog_url()] {
-        let pool = db::connect(&DbConfig::new(url, ROLE))
-            .await
-            .expect("reachable");
+        let pool = db::open(&DbConfig::new(url, ROLE)).expect("a URL");
         let (role, statement, lock, idle, name): (String, String, String, String, String) =
             sqlx::query_as(
                 "select current_user::text, current_setting('statement_timeout'), \
@@ -330,9 +328,7 @@ async fn bootstrap_may_run_often_at_once_and_without_superuser() {
     for service in SERVICES {
         let role: &'static str = Box::leak(format!("wfp_{service}").into_boxed_str());
         for url in [postgres.url_as("dba", "one"), postgres.url_as(role, "two")] {
-            let pool = db::connect(&DbConfig::new(url, role))
-                .await
-                .expect("reachable");
+            let pool = db::open(&DbConfig::new(url, role)).expect("a URL");
             let make = format!("create table {service}.mine (v int)");
             pool.execute(AssertSqlSafe(make))
                 .await
