@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use devkit::{Durability, Folder, Options, Postgres};
 use sqlx::{Connection, PgConnection};
 
-/// Tells this same test program, started again, to hold a server in the folder named.
+/// Tells this same test, started again as a process of its own, to hold a server in the folder named.
 const HOLD: &str = "DEVKIT_TEST_HOLD";
 
 fn options(folder: &Path) -> Options {
@@ -124,13 +124,15 @@ async fn data_of_another_version_are_refused_and_left_alone() {
 
 #[tokio::test]
 async fn killed_owner_leaves_nothing_that_stops_the_next_one() {
+    if let Some(folder) = std::env::var_os(HOLD) {
+        return hold_until_killed(Path::new(&folder)).await;
+    }
     let folder = Folder::new();
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args([
-            "--ignored",
             "--exact",
             "--nocapture",
-            "holds_a_server_until_killed",
+            "killed_owner_leaves_nothing_that_stops_the_next_one",
         ])
         .env(HOLD, folder.path())
         .stdout(Stdio::piped())
@@ -147,18 +149,13 @@ async fn killed_owner_leaves_nothing_that_stops_the_next_one() {
     assert_eq!(read(&next).await, 42);
 }
 
-#[test]
-#[ignore = "the owner that the test above starts and kills"]
-fn holds_a_server_until_killed() {
-    let folder = std::env::var_os(HOLD).expect("the folder is named");
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let postgres = start(Path::new(&folder)).await.unwrap();
-        write(&postgres).await;
-        // The other side reads this line as the word to kill us.
-        writeln!(std::io::stdout(), "holding").unwrap();
-        std::future::pending::<()>().await;
-    });
+async fn hold_until_killed(folder: &Path) {
+    let postgres = start(folder).await.unwrap();
+    write(&postgres).await;
+    let mut out = std::io::stdout();
+    // The other side reads this line as the word to kill us.
+    writeln!(out, "holding").unwrap();
+    std::future::pending().await
 }
 
 #[tokio::test]
@@ -180,9 +177,15 @@ async fn folder_that_the_servers_user_cannot_reach_is_replaced_by_a_public_one()
     fs::remove_dir_all(home).unwrap();
 }
 
+/// Downloads 14 MB, so only where the environment wants no other programs: WFP_POSTGRES_BIN_DIR=own.
 #[tokio::test]
-#[ignore = "downloads 14 MB; run it with WFP_POSTGRES_BIN_DIR=own"]
 async fn fetched_programs_serve() {
+    if std::env::var("WFP_POSTGRES_BIN_DIR").is_ok_and(|wanted| wanted == "own") {
+        fetch_and_serve().await;
+    }
+}
+
+async fn fetch_and_serve() {
     let folder = Folder::new();
     let options = Options {
         fetch: true,
