@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::input::Input;
+use chassis::server::CallerGone;
 use chassis::{Error, Result, auth};
 use model::json::INPUT;
 use model::text;
@@ -52,7 +53,8 @@ impl Jobs {
         }
     }
 
-    async fn activate(&self, ask: Ask, wait: Duration) -> Result<Vec<pb::Job>> {
+    /// A worker that has gone gets nothing: its jobs would be lost to everybody until their leases end.
+    async fn activate(&self, ask: Ask, wait: Duration, gone: CallerGone) -> Result<Vec<pb::Job>> {
         let until = Instant::now() + wait;
         let mut queued = self.service.jobs.clone();
         let mut pause = SOONEST;
@@ -77,6 +79,7 @@ impl Jobs {
                 () = poll => {}
                 () = hint => {}
                 () = self.service.shutdown.soft.cancelled() => return Ok(jobs),
+                () = gone.0.cancelled() => return Ok(jobs),
             }
             pause = (pause * 2).min(LATEST);
         }
@@ -218,10 +221,11 @@ impl JobService for Jobs {
         request: Request<pb::ActivateJobsRequest>,
     ) -> Result<Response<pb::ActivateJobsResponse>, Status> {
         let actor = actor(auth::caller(&request)?);
+        let gone = CallerGone::from(&request);
         let mut input = Input::new();
         let (ask, wait) = check_ask(&mut input, request.get_ref(), |worker| actor.holder(worker));
         input.finish()?;
-        let jobs = self.activate(ask, wait).await?;
+        let jobs = self.activate(ask, wait, gone).await?;
         Ok(Response::new(pb::ActivateJobsResponse { jobs }))
     }
 

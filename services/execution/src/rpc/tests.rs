@@ -2,6 +2,7 @@
 
 use chassis::Shutdown;
 use chassis::auth::{Caller, User};
+use chassis::server::CallerGone;
 use model::status::Role;
 use model::wire;
 use prost::Message;
@@ -211,6 +212,33 @@ async fn worker_that_waits_gets_a_job_that_comes_later() {
         world.jobs(line, "pack", 1)
     );
     assert_eq!(answer.unwrap().into_inner().jobs.len(), 1);
+}
+
+#[tokio::test]
+async fn worker_that_left_while_it_waited_gets_no_job() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let jobs = Jobs::new(service(&world));
+    let mut request = call(pb::ActivateJobsRequest {
+        worker: "w".to_owned(),
+        job_types: vec!["pack".to_owned()],
+        wait_timeout: Some(prost_types::Duration {
+            seconds: 30,
+            nanos: 0,
+        }),
+        ..pb::ActivateJobsRequest::default()
+    });
+    let gone = CallerGone::default();
+    request.extensions_mut().insert(gone.clone());
+    let (answer, ()) = tokio::join!(jobs.activate_jobs(request), async {
+        gone.0.cancel();
+        world.jobs(line, "pack", 1).await;
+    });
+    assert!(answer.unwrap().into_inner().jobs.is_empty());
+    let held = world
+        .rows("select id from execution.waits where held_by is not null")
+        .await;
+    assert!(held.is_empty());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The gate between the wire and the handlers. A handler runs in a task of its own: a caller that
-//! vanishes, or whose deadline passes, takes nothing away from database work that has begun.
+//! vanishes, or whose deadline passes, takes nothing away from database work that has begun. A handler
+//! that only waits can ask whether it still waits for somebody.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use chrono::Utc;
 use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -32,6 +34,18 @@ struct Rules {
     readiness: Readiness,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
+}
+
+/// Tells a handler that nobody waits for its answer any more: the caller has left, or its deadline has
+/// passed.
+#[derive(Debug, Clone, Default)]
+pub struct CallerGone(pub CancellationToken);
+
+impl CallerGone {
+    /// Of a call that came by no port, the caller never goes.
+    pub fn from<T>(request: &tonic::Request<T>) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
 }
 
 impl EdgeLayer {
@@ -121,9 +135,13 @@ impl Rules {
     async fn detach(
         &self,
         mut routes: Routes,
-        request: Request<Body>,
+        mut request: Request<Body>,
         place: OwnedSemaphorePermit,
     ) -> Result<Response<Body>> {
+        let gone = CancellationToken::new();
+        request.extensions_mut().insert(CallerGone(gone.clone()));
+        // Dropped with this future, which is the caller's.
+        let _gone = gone.drop_guard();
         let work = async move {
             let _place = place;
             let Ok(response) = routes.call(request).await;

@@ -19,6 +19,7 @@ mod edge;
 mod health;
 mod table;
 
+pub use edge::CallerGone;
 use edge::EdgeLayer;
 pub use health::Readiness;
 

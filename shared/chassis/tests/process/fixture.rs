@@ -9,7 +9,7 @@ use chassis::auth::{
     Access, AccessTable, Caller, ServiceKey, SigningKey, User, UserKeys, Verifier,
 };
 use chassis::client::Peer;
-use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::server::{CallerGone, Limits, Readiness, Server, serve};
 use chassis::{Error, Shutdown, auth};
 use chrono::{TimeDelta, Utc};
 use model::status::Role;
@@ -61,6 +61,10 @@ impl AuthService for Auth {
         match request.get_ref().email.as_str() {
             "panic" => panic!("canary"),
             "wait" => self.0.go.acquire().await.expect("open").forget(),
+            "stay" => {
+                self.0.done.add_permits(1);
+                CallerGone::from(&request).0.cancelled().await;
+            }
             "begin" => begin(self.0.pool()).await?,
             "write" => write(self.0.pool()).await?,
             _ => {}

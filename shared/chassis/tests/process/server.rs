@@ -65,6 +65,22 @@ async fn passed_deadline_is_deadline_exceeded_and_the_work_goes_on() {
 }
 
 #[tokio::test]
+async fn handler_learns_that_nobody_waits_for_it() {
+    let running = Running::with_defaults().await;
+    let stay = login("stay").encode_to_vec();
+    let late = web(&running, &stay, "grpc-timeout: 200m").await;
+    assert!(late.contains("grpc-status: 4"), "{late}");
+    // Once when it began, once when it ended.
+    running.finished(2).await;
+
+    let mut client = running.client().await;
+    let left = tokio::spawn(async move { client.login(login("stay")).await });
+    running.finished(1).await;
+    left.abort();
+    running.finished(1).await;
+}
+
+#[tokio::test]
 async fn peer_gives_up_with_deadline_exceeded() {
     let running = Running::with_defaults().await;
     let mut client = AuthServiceClient::new(running.peer());
