@@ -76,7 +76,10 @@ impl Definitions {
         if let Some(graph) = self.stored(&mut conn, workflow_id, version).await? {
             return Ok(graph);
         }
+        // A catalog that is silent must not take the connections from those who do without it.
+        drop(conn);
         let definition = self.fetch(workflow_id, version).await?;
+        let mut conn = self.pool.acquire().await?;
         load::keep_definition(&mut conn, workflow_id, version, &definition).await?;
         self.parse(workflow_id, version, definition)
     }
@@ -166,5 +169,31 @@ fn parse(definition: Value) -> Result<Graph> {
         Err(problems) => Err(Error::internal(format!(
             "a published definition does not parse: {problems:?}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::fixtures::{World, peer};
+
+    #[tokio::test]
+    async fn silent_catalog_leaves_the_connections_to_others() {
+        let world = World::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let catalog = peer(&listener.local_addr().unwrap().to_string());
+        let definitions = Definitions::new(world.pool.clone(), catalog);
+        let mut asking = JoinSet::new();
+        for n in 0..world.pool.options().get_max_connections() {
+            let definitions = definitions.clone();
+            let id = Uuid::from_u128(n.into());
+            asking.spawn(async move { definitions.graph(id, 1).await.is_err() });
+        }
+        // It takes the call and says nothing.
+        let _silent = listener.accept().await.unwrap();
+        world.pool.acquire().await.unwrap();
     }
 }
