@@ -120,8 +120,14 @@ pub fn advance(
     if execution.status.is_final() {
         return Err(Refusal::ExecutionFinished(execution.status));
     }
+    // Leases are given without the engine, perhaps between the reading of the clock and that of the branch.
+    let taken_up = execution
+        .branches
+        .iter()
+        .map(|branch| branch.times.started_at);
+    let latest = taken_up.fold(execution.memory.last_at, DateTime::max);
     let mut step = Step {
-        now: now.max(execution.memory.last_at),
+        now: now.max(latest),
         graph,
         execution,
         change,

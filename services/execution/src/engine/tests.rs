@@ -599,3 +599,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_ends_before_it_was_taken_up() {
+    let graph = graph(&[("Work", "custom", json!({}))], &[]);
+    let mut run = Run::start(graph, json!({}));
+    // A lease that was given after the clock had been read for this command.
+    let leased = run.now + TimeDelta::milliseconds(3);
+    let branch = &mut run.execution.branches[0];
+    branch.id = id(9);
+    branch.times.assigned_at = Some(leased);
+    branch.times.started_at = leased;
+    let reason = String::new();
+    run.tell(Command::Cancel { reason }).expect("obeyed");
+    let log = run.change.logs.values().last().expect("a log");
+    assert_eq!(log.completed_at, Some(leased));
+    assert_eq!(run.execution.completed_at, Some(leased));
+}
