@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -71,7 +71,9 @@ impl Page {
         let instant = instant
             .parse()
             .ok()
-            .and_then(DateTime::from_timestamp_micros);
+            .and_then(DateTime::from_timestamp_micros)
+            // Others are no instants to the database.
+            .filter(|instant| (1..=9999).contains(&instant.year()));
         Ok(Some((
             instant.ok_or_else(malformed)?,
             parse_uuid(id).ok_or_else(malformed)?,
@@ -152,8 +154,14 @@ mod tests {
         let id = Uuid::from_u128(42);
         let next = Page::parse(1, &page.next_instant(at, id), &[]).expect("valid");
         assert_eq!(next.after_instant().expect("well-formed"), Some((at, id)));
-        let forged = Page::parse(1, &page.next_token(&[&"soon", &id]), &[]).expect("valid");
-        assert!(forged.after_instant().is_err());
+        let long_ago = -6_000 * 366 * 86_400 * 1_000_000_i64;
+        for forged in [
+            page.next_token(&[&"soon", &id]),
+            page.next_token(&[&long_ago, &id]),
+        ] {
+            let forged = Page::parse(1, &forged, &[]).expect("valid");
+            assert!(forged.after_instant().is_err());
+        }
     }
 
     #[test]
