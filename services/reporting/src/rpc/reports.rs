@@ -1,7 +1,9 @@
 //! ReportService: reads reports and sums.
-//! Invariant: reads only; a report is shown as it is stored.
+//! Invariant: reads only; a report is shown as it is stored, and the watermark is read before it: what is
+//! shown may then hold more than is promised, but never less.
 
 use std::collections::HashMap;
+use std::pin::pin;
 
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
@@ -9,6 +11,7 @@ use chassis::page::Page;
 use chassis::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use model::wire::{struct_from_json, timestamp};
+use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
@@ -16,6 +19,7 @@ use proto::reporting::v1::{
     StepFigures, SummarizeReportsRequest, SummarizeReportsResponse,
 };
 use sqlx::PgPool;
+use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -27,6 +31,9 @@ use crate::projection::period::{ReportType, cohort, midnight};
 use crate::projection::summary::{Summary, greatest};
 use crate::store;
 use crate::store::figures::Range;
+
+/// Clients accept messages of 4 MiB; a page stays well below, however large its reports are.
+const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// Entries of each list of a summary.
 const MOST_ENTRIES: usize = 1000;
@@ -54,9 +61,9 @@ impl Reports {
         let id = input.uuid("id", &request.id);
         input.finish()?;
         let mut conn = self.pool.acquire().await?;
+        let complete_through = store::watermark::read(&mut conn).await?;
         let report = store::reports::get(&mut conn, id).await?;
         let report = report.ok_or_else(|| Error::not_found("report", id))?;
-        let complete_through = store::watermark::read(&mut conn).await?;
         Ok(to_proto(report, complete_through))
     }
 
@@ -79,19 +86,23 @@ impl Reports {
             limit: page.limit + 1,
         };
         let mut conn = self.pool.acquire().await?;
-        let mut reports = store::reports::list(&mut conn, &query).await?;
         let complete_through = store::watermark::read(&mut conn).await?;
-        let next_page_token = page.cut(&mut reports, |last| {
-            page.next_instant(last.period_start, last.id)
-        });
-        let reports = reports
-            .into_iter()
-            .map(|report| to_proto(report, complete_through))
-            .collect();
-        Ok(ListReportsResponse {
-            reports,
-            next_page_token,
-        })
+        let mut rows = pin!(store::reports::list(&mut conn, &query));
+        let mut response = ListReportsResponse::default();
+        let (mut bytes, mut next) = (0, String::new());
+        while let Some(row) = rows.try_next().await? {
+            let token = page.next_instant(row.period_start, row.id);
+            let report = to_proto(row, complete_through);
+            bytes += report.encoded_len();
+            let shown = response.reports.len();
+            if shown as i64 == page.limit || (shown > 0 && bytes > PAGE_BYTES) {
+                response.next_page_token = next;
+                break;
+            }
+            response.reports.push(report);
+            next = token;
+        }
+        Ok(response)
     }
 
     async fn summarize(
@@ -102,7 +113,6 @@ impl Reports {
         let mut summary = Summary::default();
         let complete_through = {
             let mut conn = self.pool.acquire().await?;
-            // Read first: the sums may then hold more than is promised, but never less.
             let complete_through = store::watermark::read(&mut conn).await?;
             store::figures::for_each(&mut conn, range, |sum| {
                 summary.add(sum.workflow_id, sum.grain, sum.key, &sum.figures);

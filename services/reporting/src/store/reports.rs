@@ -5,6 +5,7 @@ use chassis::Result;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
+use tokio_stream::Stream;
 use uuid::Uuid;
 
 #[derive(Debug)]
@@ -46,10 +47,13 @@ pub struct Query<'a> {
     pub limit: i64,
 }
 
-/// Latest period first.
-pub async fn list(conn: &mut PgConnection, query: &Query<'_>) -> Result<Vec<Report>> {
+/// Latest period first. A stream, because a page of large reports is cut short by its reader.
+pub fn list<'c>(
+    conn: &'c mut PgConnection,
+    query: &Query<'_>,
+) -> impl Stream<Item = sqlx::Result<Report>> + Send + 'c {
     let (after_start, after_id) = query.after.unzip();
-    let reports = sqlx::query_as!(
+    sqlx::query_as!(
         Report,
         r#"-- reporting.list_reports
         select id, workflow_id, execution_id, report_type, metrics, period_start, period_end, created_at
@@ -71,7 +75,5 @@ pub async fn list(conn: &mut PgConnection, query: &Query<'_>) -> Result<Vec<Repo
         after_id,
         query.limit
     )
-    .fetch_all(conn)
-    .await?;
-    Ok(reports)
+    .fetch(conn)
 }

@@ -1,8 +1,11 @@
 //! What the reports say, and how they are asked.
 
+use std::collections::BTreeSet;
+
 use chassis::auth::ServiceKey;
 use chassis::client::Peer;
 use model::wire::{json_from_struct, timestamp};
+use prost::Message;
 use prost_types::Timestamp;
 use proto::catalog::v1 as catalog;
 use proto::catalog::v1::definition_service_server::{DefinitionService, DefinitionServiceServer};
@@ -305,4 +308,33 @@ async fn ranges_are_whole_days() {
         .await
         .unwrap();
     assert_eq!(none.total.unwrap().success_rate, None);
+}
+
+#[tokio::test]
+async fn large_reports_make_short_pages_and_none_is_lost() {
+    let fixture = Fixture::new().await;
+    fixture.know(&some()).await;
+    sqlx::query(
+        "insert into reporting.workflow_reports (id, workflow_id, report_type, metrics, period_start)
+         select gen_random_uuid(), (select min(id::text)::uuid from catalog.workflows), 'daily',
+                jsonb_build_object('steps', repeat('x', 300000)), now() - n * interval '1 day'
+           from generate_series(1, 30) n",
+    )
+    .execute(&fixture.owner)
+    .await
+    .unwrap();
+    let reports = reports(&fixture, NOBODY);
+    let (mut shown, mut token) = (BTreeSet::new(), String::new());
+    loop {
+        let page = list(&reports, "report_type = \"daily\"", 0, &token)
+            .await
+            .unwrap();
+        assert!(page.encoded_len() < 4 * 1024 * 1024);
+        shown.extend(ids(&page));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(shown.len(), 30);
 }
