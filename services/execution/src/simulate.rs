@@ -5,11 +5,22 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use model::graph::Graph;
+use model::json;
 use model::kind::Kind;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::engine::{self, Branch, Change, Command, Execution, Failure, Hold, Outcome};
+
+/// What one simulation may come to: it is kept in memory until it is over, and a start stores it at once.
+/// Every activation that an execution can have is allowed, if few of its attempts fail.
+const MOST_ATTEMPTS: usize = 20_000;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// A simulation has more attempts or larger outputs than that.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("the simulation comes to more than {MOST_ATTEMPTS} attempts, or 16 MiB of outputs")]
+pub struct TooLarge;
 
 /// Answers by step name or key, used one after another; the last one repeats.
 pub type Mocks = HashMap<String, Vec<Mock>>;
@@ -56,21 +67,27 @@ pub struct Simulated {
     pub untaken_transitions: Vec<Uuid>,
 }
 
-/// Runs `graph` from `input` to its end. Takes at most as long as an execution's activation limit lets it.
+/// Runs `graph` from `input` to its end.
 pub fn run(
     graph: &Graph,
     input: Map<String, Value>,
     mocks: &Mocks,
     now: DateTime<Utc>,
-) -> Simulated {
+) -> Result<Simulated, TooLarge> {
     let mut execution = engine::begin(graph, Uuid::now_v7(), input, now);
     let mut change = Change::default();
     let mut used: HashMap<usize, usize> = HashMap::new();
     let mut command = Command::Start;
     let mut time = now;
+    let (mut ended, mut bytes) = (0, 0);
     loop {
         engine::advance(graph, &mut execution, command, time, &mut change)
             .expect("only branches that are there are answered");
+        bytes += outputs(&change, ended);
+        ended = change.finished.len();
+        if ended > MOST_ATTEMPTS || bytes > MOST_BYTES {
+            return Err(TooLarge);
+        }
         if execution.status.is_final() {
             break;
         }
@@ -97,12 +114,20 @@ pub fn run(
     // Nothing is stored of what has effects elsewhere.
     change.notifications.clear();
     let (unvisited_steps, untaken_transitions) = coverage(graph, &execution, &change);
-    Simulated {
+    Ok(Simulated {
         execution,
         change,
         unvisited_steps,
         untaken_transitions,
-    }
+    })
+}
+
+/// Bytes of what the logs hold that ended after the first `ended` ones.
+fn outputs(change: &Change, ended: usize) -> usize {
+    let logs = change.finished.iter().skip(ended);
+    logs.filter_map(|seq| change.logs[seq].data.as_ref())
+        .map(|data| json::measure(data, json::INPUT).unwrap_or(json::INPUT.bytes))
+        .sum()
 }
 
 fn ready_at(branch: &Branch) -> DateTime<Utc> {
@@ -125,7 +150,7 @@ fn answer(graph: &Graph, step: usize, turn: usize, mocks: &Mocks, now: DateTime<
         Some(Mock::Output(output)) => done(output.clone()),
         None if approval => {
             let stamp = now.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-            let output = json!({
+            let output = serde_json::json!({
                 "approved": true, "approver": "simulation", "comment": "", "timestamp": stamp,
             });
             done(output.as_object().cloned().unwrap_or_default())
@@ -149,4 +174,41 @@ fn coverage(graph: &Graph, execution: &Execution, change: &Change) -> (Vec<Uuid>
         steps.filter(|id| !visited.contains_key(id)).collect(),
         transitions.filter(|id| !taken.contains(id)).collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A worker's step that is gone through again and again.
+    fn treadmill(mock: Value) -> Option<TooLarge> {
+        let id = |n: u128| Uuid::from_u128(n);
+        let definition = json!({
+            "workflowId": id(1), "version": 1, "clientId": id(2), "name": "Treadmill",
+            "steps": [{
+                "id": id(3), "key": "run", "name": "Run", "stepType": "run", "order": 1,
+                "isRequired": true, "config": { "retry": { "maxAttempts": 1000 } },
+            }],
+            "transitions": [
+                { "id": id(4), "fromStepId": id(3), "toStepId": id(3), "isDefault": true },
+                { "id": id(5), "fromStepId": id(3), "toStepId": id(3), "isDefault": false,
+                  "condition": { "field": "step.status", "operator": "equals", "value": "FAILED" } },
+            ],
+        });
+        let (graph, _) = Graph::parse(serde_json::from_value(definition).unwrap()).unwrap();
+        let mocks = Mocks::from([("Run".to_owned(), vec![Mock::parse(&mock).unwrap()])]);
+        run(&graph, Map::new(), &mocks, Utc::now()).err()
+    }
+
+    #[test]
+    fn simulation_that_would_fill_the_memory_is_given_up() {
+        let large = "x".repeat(200_000);
+        let output = json!({ "output": { "x": large } });
+        assert_eq!(treadmill(output), Some(TooLarge));
+        let error = json!({ "error": { "code": "DOWN" } });
+        assert_eq!(treadmill(error), Some(TooLarge));
+        assert_eq!(treadmill(json!({ "output": { "x": 1 } })), None);
+    }
 }

@@ -95,7 +95,8 @@ async fn run(
     drop(conn);
     tokio::task::spawn_blocking(move || simulate::run(&graph, input, &mocks, now))
         .await
-        .map_err(Error::internal)
+        .map_err(Error::internal)?
+        .map_err(|large| Error::precondition("LIMIT_EXCEEDED", large.to_string()))
 }
 
 fn show(
