@@ -1,4 +1,4 @@
-//! What every call of this service works with.
+//! What every call of this service works with. Invariant: all of it can be lost without losing anything.
 
 use chassis::Shutdown;
 use sqlx::PgPool;

@@ -1,4 +1,4 @@
-//! What this service is told at start.
+//! What this service is told at start. Invariant: nothing else in this crate reads the environment.
 
 use chassis::config::Common;
 

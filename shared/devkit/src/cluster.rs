@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use crate::account::{Account, run_as};
 use crate::binaries::Binaries;
-use crate::postgres::Durability;
 
 /// The name under which everything is owned; only this machine's user and root can reach the socket.
 pub const SUPERUSER: &str = "wfp";
@@ -29,6 +28,40 @@ const LOCALE: &str = if cfg!(target_os = "linux") {
 
 /// A log file this large is started anew, keeping one old one.
 const LOG_BYTES: u64 = 16 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What was committed survives the power cut.
+    Durable,
+    /// Fast and forgetful.
+    Test,
+}
+
+impl Durability {
+    pub(crate) fn settings(self) -> &'static [&'static str] {
+        match self {
+            Durability::Durable => &[
+                "max_connections=200",
+                "shared_buffers=256MB",
+                "max_wal_size=4GB",
+                "timezone=UTC",
+                // Plans here take milliseconds; compiling one takes longer than running it.
+                "jit=off",
+            ],
+            Durability::Test => &[
+                "max_connections=400",
+                "shared_buffers=128MB",
+                "max_wal_size=4GB",
+                "timezone=UTC",
+                "jit=off",
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+                "autovacuum=off",
+            ],
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Cluster {

@@ -14,7 +14,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::account::make_folder;
-use crate::postgres::{Durability, Options, Postgres};
+use crate::cluster::Durability;
+use crate::postgres::{Options, Postgres};
 
 const TEMPLATE: &str = "wfp_template";
 

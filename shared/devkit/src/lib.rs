@@ -11,6 +11,7 @@ mod fixtures;
 mod keeper;
 mod postgres;
 
+pub use cluster::Durability;
 pub use database::Database;
 pub use fixtures::Folder;
-pub use postgres::{Durability, Options, Postgres};
+pub use postgres::{Options, Postgres};

@@ -10,43 +10,9 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 
 use crate::account::{self, Account};
-use crate::cluster::{self, Cluster, SUPERUSER};
+use crate::cluster::{self, Cluster, Durability, SUPERUSER};
 use crate::keeper::Keeper;
 use crate::{binaries, fetch};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// What was committed survives the power cut.
-    Durable,
-    /// Fast and forgetful.
-    Test,
-}
-
-impl Durability {
-    pub(crate) fn settings(self) -> &'static [&'static str] {
-        match self {
-            Durability::Durable => &[
-                "max_connections=200",
-                "shared_buffers=256MB",
-                "max_wal_size=4GB",
-                "timezone=UTC",
-                // Plans here take milliseconds; compiling one takes longer than running it.
-                "jit=off",
-            ],
-            Durability::Test => &[
-                "max_connections=400",
-                "shared_buffers=128MB",
-                "max_wal_size=4GB",
-                "timezone=UTC",
-                "jit=off",
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-                "autovacuum=off",
-            ],
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -1,6 +1,11 @@
-//! Instants as people and documents write them. Invariant: what is read can be stored and sent.
+//! Instants as people and documents write them. Invariant: what is read or added up can be stored and sent.
 
-use chrono::{DateTime, Datelike, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+
+/// The latest instant that is kept: durations may be long, timestamps end with the year 9999.
+const END_OF_TIME_MS: i64 = 253_402_300_799_000;
 
 /// Reads an RFC 3339 instant of the years 1 to 9999, cut to microseconds, as the database keeps it.
 pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
@@ -17,9 +22,27 @@ pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
         })
 }
 
+/// `at` plus `by`, never beyond what can be stored.
+pub fn later(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    let end = DateTime::from_timestamp_millis(END_OF_TIME_MS).expect("the year 9999 exists");
+    TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| at.checked_add_signed(by))
+        .map_or(end, |sum| sum.min(end))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{DateTime, Duration, later, parse};
+
+    #[test]
+    fn no_duration_leads_beyond_what_is_kept() {
+        let start = DateTime::UNIX_EPOCH;
+        assert_eq!(later(start, Duration::from_secs(1)).timestamp(), 1);
+        for by in [Duration::from_secs(253_402_300_800), Duration::MAX] {
+            assert_eq!(later(start, by).to_rfc3339(), "9999-12-31T23:59:59+00:00");
+        }
+    }
 
     #[test]
     fn instants_have_an_offset_and_microseconds() {

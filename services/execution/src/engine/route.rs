@@ -1,10 +1,10 @@
 //! Choosing the way on, and telling why. Invariant: transitions are judged in one fixed order, and what
 //! was judged is told with the values that were seen.
 
+use model::condition::Verdict;
 use serde_json::{Map, Value, json};
 
 use super::Step;
-use super::run::explain;
 
 /// The ways on from a step.
 pub(super) struct Route {
@@ -61,4 +61,21 @@ impl Step<'_> {
                 .then(|| json!({ "candidates": candidates, "taken": ids })),
         }
     }
+}
+
+/// What a verdict saw and lacked, for the log.
+fn explain(verdict: &Verdict) -> Map<String, Value> {
+    let mut told = Map::new();
+    told.insert("holds".to_owned(), Value::Bool(verdict.holds));
+    if !verdict.seen.is_empty() {
+        let seen: Map<String, Value> = verdict.seen.iter().cloned().collect();
+        told.insert("seen".to_owned(), Value::Object(seen));
+    }
+    if !verdict.missing.is_empty() {
+        told.insert("missing".to_owned(), json!(verdict.missing));
+    }
+    if let Some(error) = &verdict.error {
+        told.insert("error".to_owned(), json!(error));
+    }
+    told
 }

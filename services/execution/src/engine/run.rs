@@ -1,8 +1,8 @@
-//! Entering steps: what each kind of step does when a branch arrives at it.
+//! Entering steps: what each kind of step does when a branch arrives at it. Invariant: a branch leaves
+//! here settled or with the `Hold` that says what it waits for.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use model::condition::Verdict;
-use model::instant;
+use chrono::{DateTime, Utc};
+use model::instant::{self, later};
 use model::kind::{Kind, WaitUntil};
 use model::scope::Scope;
 use model::status::{ExecutionStatus, StepStatus};
@@ -12,9 +12,6 @@ use uuid::Uuid;
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold, Log, Notification, Times};
 use super::{MAX_ACTIVATIONS, Step};
-
-/// The latest instant that is kept: durations may be long, timestamps end with the year 9999.
-const END_OF_TIME_MS: i64 = 253_402_300_799_000;
 
 impl Step<'_> {
     pub(super) fn start(&mut self) {
@@ -240,30 +237,4 @@ impl Step<'_> {
 
 fn done(output: Map<String, Value>, message: Option<String>) -> Outcome {
     Outcome::Done { output, message }
-}
-
-/// `at` plus `by`, never beyond what can be stored.
-pub(super) fn later(at: DateTime<Utc>, by: std::time::Duration) -> DateTime<Utc> {
-    let end = DateTime::from_timestamp_millis(END_OF_TIME_MS).expect("the year 9999 exists");
-    TimeDelta::from_std(by)
-        .ok()
-        .and_then(|by| at.checked_add_signed(by))
-        .map_or(end, |sum| sum.min(end))
-}
-
-/// Whether a verdict is worth a word in the log.
-pub(super) fn explain(verdict: &Verdict) -> Map<String, Value> {
-    let mut told = Map::new();
-    told.insert("holds".to_owned(), Value::Bool(verdict.holds));
-    if !verdict.seen.is_empty() {
-        let seen: Map<String, Value> = verdict.seen.iter().cloned().collect();
-        told.insert("seen".to_owned(), Value::Object(seen));
-    }
-    if !verdict.missing.is_empty() {
-        told.insert("missing".to_owned(), json!(verdict.missing));
-    }
-    if let Some(error) = &verdict.error {
-        told.insert("error".to_owned(), json!(error));
-    }
-    told
 }

@@ -1,13 +1,15 @@
-//! How attempts, branches and executions end: outputs, retries, failures, withdrawals.
+//! How attempts, branches and executions end: outputs, retries, failures, withdrawals. Invariant: with an
+//! execution's final status every branch is gone, and every log is terminal.
 
 use chrono::{DateTime, Utc};
+use model::instant::later;
 use model::json;
 use model::kind::Kind;
 use model::status::{ExecutionStatus, StepStatus};
 use serde_json::{Map, Value};
 
 use super::state::{Branch, Failure, Hold, Log, OutputRef, Times};
-use super::{MAX_CONTEXT_BYTES, Refusal, Step, run::later};
+use super::{MAX_CONTEXT_BYTES, Refusal, Step};
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,5 @@
-//! ExecutionService: starts, shows, lists, follows and cancels executions.
+//! ExecutionService: starts, shows, lists, follows and cancels executions. Invariant: nothing here decides;
+//! what changes an execution is a command.
 
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;

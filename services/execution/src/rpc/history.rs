@@ -1,4 +1,5 @@
-//! HistoryService: the events of stored executions, computed anew.
+//! HistoryService: the events of stored executions, computed anew. Invariant: what is streamed equals what was
+//! sent live.
 
 use std::collections::HashMap;
 

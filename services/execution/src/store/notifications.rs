@@ -1,4 +1,4 @@
-//! What notification steps sent.
+//! What notification steps sent. Invariant: written in the transaction of the step that sent it.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
