@@ -22,7 +22,8 @@ pub const ADMIN_EMAIL: &str = "Root@Example.com";
 pub const ADMIN_PASSWORD: &str = "correct horse battery";
 
 /// The workflows that are in use today: what the platform must take as they are.
-pub const IN_USE: &str = include_str!("in-use.yaml");
+pub const IN_USE: &str =
+    include_str!("../../../../shared/model/src/graph/tests/workflows-in-use.yaml");
 
 pub struct Catalog {
     pub database: Database,
