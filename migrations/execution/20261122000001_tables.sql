@@ -83,7 +83,9 @@ create table execution.execution_logs (
     -- Lists and watches read an execution's logs in order.
     constraint execution_logs_seq_key unique (execution_id, seq)
 );
+-- Whether a step may be deleted, and how one step fared over time.
 create index execution_logs_step_id on execution.execution_logs (step_id, started_at);
+-- What is open or went wrong across executions; the many completed ones are found by their execution.
 create index execution_logs_status on execution.execution_logs (status, started_at) where status <> 'COMPLETED';
 
 -- The versions that executions run, copied from the catalog on first use. Never updated.
@@ -146,6 +148,7 @@ create table execution.outbox (
 );
 -- Rows live for milliseconds: compressing them would be for nothing.
 alter table execution.outbox alter column payload set storage external;
+-- What waits to be sent, oldest first, and since when.
 create index outbox_created_at on execution.outbox (created_at);
 
 -- What `notification` steps sent. The default delivery is this table and a line in the service's log.
@@ -158,6 +161,7 @@ create table execution.notifications (
     recipients text[] not null default '{}',
     created_at timestamptz not null default now()
 );
+-- Deleting an execution takes its notifications along.
 create index notifications_execution_id on execution.notifications (execution_id);
 
 -- Calls that carried a request_id, so that a repetition finds what the first one did. Kept 7 days.

@@ -62,6 +62,7 @@ create table reporting.held_events (
     held_at timestamptz not null default now(),
     primary key (execution_id, first_seq)
 );
+-- Gaps that have lasted long enough to be filled from history.
 create index held_events_held_at on reporting.held_events (held_at);
 
 -- Rows that could not be applied; kept for a look, and never in the way of others.
