@@ -2,7 +2,7 @@
 //! Invariant: a command that is refused, or that the database refuses, leaves no trace and does not hurt
 //! the others of its batch.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,14 +10,15 @@ use chassis::idempotency::RequestKey;
 use chassis::{Error, Result};
 use futures_util::FutureExt;
 use serde_json::Value;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::cache::Remembered;
 use super::load::{self, Found, Loaded};
+use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
+use super::starts::{is_outage, prepare};
 use super::{Action, Command, Done, NewExecution, Pending, Shared, Target};
-use crate::engine::{self, Change, Refusal};
+use crate::engine::{self, Change};
 use crate::store;
 use crate::store::requests::EarlierRequest;
 
@@ -25,7 +26,7 @@ use crate::store::requests::EarlierRequest;
 const TRIES: u32 = 10;
 
 /// What became of one command inside a transaction.
-enum Verdict {
+pub(super) enum Verdict {
     Done(Done),
     Refused(Error),
     /// Somebody else holds the execution.
@@ -62,66 +63,6 @@ pub(super) async fn commit(shared: &Arc<Shared>, batch: Vec<Pending>) {
             }
         }
     }
-}
-
-/// Whether nothing is wrong with the commands: the database or the catalog is away.
-fn is_outage(error: &Error) -> bool {
-    error.code() == tonic::Code::Unavailable
-}
-
-/// Finds out what starts would run; answers those that may not start.
-async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
-    let ids: HashSet<Uuid> = batch
-        .iter()
-        .filter_map(|pending| match &pending.command.target {
-            Target::New(new) if new.simulated.is_none() => Some(new.workflow_id),
-            _ => None,
-        })
-        .collect();
-    if ids.is_empty() {
-        return batch;
-    }
-    let targets = shared
-        .definitions
-        .resolve_starts(ids.iter().copied().collect())
-        .await;
-    let mut graphs = HashMap::new();
-    for id in ids {
-        let graph = match &targets {
-            Err(error) => Err(error.clone()),
-            Ok(targets) => match targets.get(&id) {
-                None => Err(Error::not_found("workflow", id)),
-                Some(target) => match target.check() {
-                    Ok(()) => shared.definitions.graph(id, target.version).await,
-                    Err(error) => Err(error),
-                },
-            },
-        };
-        graphs.insert(id, graph);
-    }
-    let mut ready = Vec::with_capacity(batch.len());
-    for mut pending in batch {
-        let graph = match &pending.command.target {
-            Target::New(new) => graphs.get(&new.workflow_id).cloned(),
-            _ => None,
-        };
-        match graph {
-            // A repetition of a start that succeeded finds it, whatever the workflow has become since.
-            Some(Err(error)) if pending.command.request.is_none() || is_outage(&error) => {
-                pending.answer(Err(error));
-            }
-            Some(Err(error)) => {
-                pending.barred = Some(error);
-                ready.push(pending);
-            }
-            Some(Ok(graph)) => {
-                pending.graph = Some(graph);
-                ready.push(pending);
-            }
-            None => ready.push(pending),
-        }
-    }
-    ready
 }
 
 async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
@@ -207,46 +148,6 @@ fn targets(batch: &[Pending]) -> (Vec<Uuid>, Vec<Uuid>) {
         }
     }
     (ids, wait_ids)
-}
-
-/// Why a target was not found.
-enum Missing {
-    Unknown,
-    /// The attempt is over.
-    Over,
-    Busy,
-}
-
-async fn missing(
-    conn: &mut PgConnection,
-    found: &Found,
-    ids: &[Uuid],
-    wait_ids: &[Uuid],
-) -> Result<HashMap<Uuid, Missing>> {
-    let mut all = HashMap::new();
-    let ids: Vec<Uuid> = ids
-        .iter()
-        .copied()
-        .filter(|id| !found.executions.contains_key(id))
-        .collect();
-    if !ids.is_empty() {
-        all.extend(ids.iter().map(|id| (*id, Missing::Unknown)));
-        for id in store::load::existing_executions(conn, &ids).await? {
-            all.insert(id, Missing::Busy);
-        }
-    }
-    let wait_ids: Vec<Uuid> = wait_ids
-        .iter()
-        .copied()
-        .filter(|id| !found.branches.contains_key(id))
-        .collect();
-    if !wait_ids.is_empty() {
-        all.extend(wait_ids.iter().map(|id| (*id, Missing::Unknown)));
-        for (id, over) in store::load::attempts(conn, &wait_ids).await? {
-            all.insert(id, if over { Missing::Over } else { Missing::Busy });
-        }
-    }
-    Ok(all)
 }
 
 impl<'a> Unit<'a> {
@@ -370,49 +271,6 @@ impl<'a> Unit<'a> {
         };
         self.found.executions.insert(id, loaded);
         Verdict::Done(id.into())
-    }
-}
-
-fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Verdict {
-    let is_job = matches!(
-        action,
-        Action::Answer(
-            engine::Answer::Complete { .. }
-                | engine::Answer::Fail { .. }
-                | engine::Answer::Throw { .. }
-        )
-    );
-    match missing {
-        Some(Missing::Busy) => Verdict::Busy,
-        _ if matches!(action, Action::Wake) => Verdict::Done(Uuid::nil().into()),
-        Some(Missing::Over) => Verdict::Refused(refused(Refusal::BranchGone, action)),
-        _ if is_job => Verdict::Refused(Error::not_found("job", id)),
-        _ => Verdict::Refused(Error::not_found("task", id)),
-    }
-}
-
-fn refused(refusal: Refusal, action: &Action) -> Error {
-    let is_decision = matches!(
-        action,
-        Action::Answer(engine::Answer::Claim | engine::Answer::Release | engine::Answer::Decide(_))
-    );
-    let message = refusal.to_string();
-    match refusal {
-        Refusal::BranchGone if is_decision => {
-            Error::precondition("TASK_FINISHED", "the task is over")
-        }
-        Refusal::BranchGone | Refusal::JobNotHeld => Error::precondition(
-            "JOB_NOT_HELD",
-            "the job is not held by this worker (any more); nothing was changed",
-        ),
-        Refusal::ExecutionFinished(_) => Error::precondition("EXECUTION_FINISHED", message),
-        Refusal::NotATask => Error::precondition("NOT_A_TASK", message),
-        Refusal::NotAJob => Error::precondition("NOT_A_JOB", message),
-        Refusal::WrongAnswer { .. } => Error::precondition("WRONG_ANSWER", message),
-        Refusal::NotYourTask(_) => Error::denied("NOT_YOUR_TASK", message),
-        Refusal::TaskClaimed(_) => Error::precondition("TASK_CLAIMED", message),
-        Refusal::NotClaimed => Error::precondition("TASK_NOT_CLAIMED", message),
-        Refusal::NotDue => Error::internal("only timers can be early"),
     }
 }
 

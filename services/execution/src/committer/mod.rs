@@ -4,7 +4,9 @@
 mod batch;
 mod cache;
 mod load;
+mod refusal;
 mod rows;
+mod starts;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,0 +1,68 @@
+//! What starts would run, found out before their transaction: nothing waits for the catalog inside one.
+
+use std::collections::{HashMap, HashSet};
+
+use chassis::Error;
+use uuid::Uuid;
+
+use super::{Pending, Shared, Target};
+
+/// Whether nothing is wrong with the commands: the database or the catalog is away.
+pub(super) fn is_outage(error: &Error) -> bool {
+    error.code() == tonic::Code::Unavailable
+}
+
+/// Finds out what starts would run; answers those that may not start.
+pub(super) async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
+    let ids: HashSet<Uuid> = batch
+        .iter()
+        .filter_map(|pending| match &pending.command.target {
+            Target::New(new) if new.simulated.is_none() => Some(new.workflow_id),
+            _ => None,
+        })
+        .collect();
+    if ids.is_empty() {
+        return batch;
+    }
+    let targets = shared
+        .definitions
+        .resolve_starts(ids.iter().copied().collect())
+        .await;
+    let mut graphs = HashMap::new();
+    for id in ids {
+        let graph = match &targets {
+            Err(error) => Err(error.clone()),
+            Ok(targets) => match targets.get(&id) {
+                None => Err(Error::not_found("workflow", id)),
+                Some(target) => match target.check() {
+                    Ok(()) => shared.definitions.graph(id, target.version).await,
+                    Err(error) => Err(error),
+                },
+            },
+        };
+        graphs.insert(id, graph);
+    }
+    let mut ready = Vec::with_capacity(batch.len());
+    for mut pending in batch {
+        let graph = match &pending.command.target {
+            Target::New(new) => graphs.get(&new.workflow_id).cloned(),
+            _ => None,
+        };
+        match graph {
+            // A repetition of a start that succeeded finds it, whatever the workflow has become since.
+            Some(Err(error)) if pending.command.request.is_none() || is_outage(&error) => {
+                pending.answer(Err(error));
+            }
+            Some(Err(error)) => {
+                pending.barred = Some(error);
+                ready.push(pending);
+            }
+            Some(Ok(graph)) => {
+                pending.graph = Some(graph);
+                ready.push(pending);
+            }
+            None => ready.push(pending),
+        }
+    }
+    ready
+}
