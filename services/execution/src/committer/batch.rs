@@ -16,7 +16,7 @@ use super::cache::Remembered;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
-use super::starts::{is_outage, prepare};
+use super::starts::{is_outage, ready};
 use super::{Action, Command, Done, NewExecution, Pending, Shared, Target};
 use crate::engine::{self, Change};
 use crate::store;
@@ -35,7 +35,7 @@ pub(super) enum Verdict {
 
 /// Writes a batch and answers its callers.
 pub(super) async fn commit(shared: &Arc<Shared>, batch: Vec<Pending>) {
-    let mut batch = prepare(shared, batch).await;
+    let mut batch = ready(shared, batch).await;
     // Halves of a batch that the database refuses, until the culprit is alone.
     let mut todo = Vec::new();
     while !batch.is_empty() || !todo.is_empty() {
@@ -238,7 +238,8 @@ impl<'a> Unit<'a> {
             return Verdict::Refused(error.clone());
         }
         let (graph, execution, change) = match &new.simulated {
-            Some(simulated) => simulated.clone(),
+            Some(Ok(simulated)) => simulated.clone(),
+            Some(Err(error)) => return Verdict::Refused(error.clone()),
             None => {
                 let graph = pending.graph.clone().expect("starts are prepared");
                 let input = new.metadata.as_ref().and_then(|m| m.get("inputData"));

@@ -7,6 +7,8 @@ mod load;
 mod refusal;
 mod rows;
 mod starts;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,8 +61,9 @@ pub struct NewExecution {
     pub workflow_id: Uuid,
     /// With `inputData`, if there is input.
     pub metadata: Option<Map<String, Value>>,
-    /// A finished simulation and what it ran, to be stored as it is instead of run.
-    pub simulated: Option<(Arc<Graph>, Execution, Change)>,
+    /// A finished simulation and what it ran, to be stored as it is instead of run; or why there is none,
+    /// unless the start repeats an earlier one.
+    pub simulated: Option<Result<(Arc<Graph>, Execution, Change)>>,
 }
 
 /// What.
@@ -211,6 +214,12 @@ async fn write(
 }
 
 impl Pending {
+    /// Whether only the catalog knows what it would run.
+    fn asks_the_catalog(&self) -> bool {
+        let new = matches!(&self.command.target, Target::New(new) if new.simulated.is_none());
+        new && self.graph.is_none() && self.barred.is_none()
+    }
+
     fn answer(mut self, result: Result<Done>) {
         if let Some(reply) = self.reply.take() {
             // Nobody listens any more: the effect stands all the same.

@@ -1,19 +1,50 @@
-//! What starts would run, found out before their transaction: nothing waits for the catalog inside one.
+//! What starts would run, found out before their transaction: nothing waits for the catalog inside one, and
+//! only starts wait for it long.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::Error;
 use uuid::Uuid;
 
-use super::{Pending, Shared, Target};
+use super::{Pending, Shared, Target, stopping};
+
+/// How long a batch waits for the catalog. Starts that take longer come back when they are prepared, so that
+/// a catalog that is silent stops nothing but them.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Whether nothing is wrong with the commands: the database or the catalog is away.
 pub(super) fn is_outage(error: &Error) -> bool {
     error.code() == tonic::Code::Unavailable
 }
 
+/// What of a batch may be written now: all of it, unless the catalog is slow.
+pub(super) async fn ready(shared: &Arc<Shared>, batch: Vec<Pending>) -> Vec<Pending> {
+    let (starts, mut batch): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(Pending::asks_the_catalog);
+    if starts.is_empty() {
+        return batch;
+    }
+    let own = Arc::clone(shared);
+    let mut preparing = Box::pin(async move { prepare(&own, starts).await });
+    if let Ok(ready) = tokio::time::timeout(GLANCE, &mut preparing).await {
+        batch.extend(ready);
+        return batch;
+    }
+    let queue = shared.queue.clone();
+    tokio::spawn(async move {
+        for pending in preparing.await {
+            if let Err(refused) = queue.send(pending).await {
+                refused.0.answer(Err(stopping()));
+            }
+        }
+    });
+    batch
+}
+
 /// Finds out what starts would run; answers those that may not start.
-pub(super) async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
+async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
     let ids: HashSet<Uuid> = batch
         .iter()
         .filter_map(|pending| match &pending.command.target {

@@ -54,7 +54,7 @@ impl Executions {
         call.check()?;
         let simulated = match &metadata {
             Some(metadata) if is_simulation => {
-                Some(simulation::of_start(&self.service, workflow_id, metadata).await?)
+                Some(simulation::of_start(&self.service, workflow_id, metadata).await)
             }
             _ => None,
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chassis::Shutdown;
 use chassis::auth::{Caller, User};
+use chassis::idempotency::RequestKey;
 use chassis::server::CallerGone;
 use model::status::Role;
 use model::wire;
@@ -193,6 +194,37 @@ async fn everything_wrong_with_a_request_is_told_at_once() {
         "worker",
     ];
     assert_eq!(fields, want);
+}
+
+#[tokio::test]
+async fn repeated_simulation_finds_the_first_one_whatever_became_of_its_workflow() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 1).await;
+    let service = service(&world);
+    let id = only_execution(&service).await.id;
+    let executions = Executions::new(service);
+    let metadata = Map::from_iter([("simulation".to_owned(), Value::Bool(true))]);
+    let mut request = pb::StartExecutionRequest {
+        workflow_id: line.workflow.to_string(),
+        metadata: Some(wire::struct_from_json(&metadata)),
+        ..pb::StartExecutionRequest::default()
+    };
+    let caller = call(()).extensions().get::<Caller>().unwrap().clone();
+    let request_id = Uuid::from_u128(77).to_string();
+    let key = RequestKey::from(&caller, "StartExecution", &request_id, &request);
+    let key = key.unwrap().unwrap();
+    let hash: String = key.body_hash.iter().map(|b| format!("{b:02x}")).collect();
+    world
+        .run(&format!(
+            "insert into execution.requests (caller, method, request_id, body_hash, resource_id)
+             values ('{}', '{}', '{request_id}', '\\x{hash}', '{id}')",
+            key.caller, key.method
+        ))
+        .await;
+    request.request_id = request_id;
+    let again = executions.start_execution(call(request)).await.unwrap();
+    assert_eq!(again.into_inner().id, id);
 }
 
 #[tokio::test]
