@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use crate::error::{Error, Result};
 
@@ -59,8 +58,8 @@ impl Shutdown {
         F: Future<Output = ()> + Send + 'static,
     {
         let shutdown = self.clone();
-        let span = tracing::info_span!("loop", name);
-        let mut running = tokio::spawn(work.instrument(span));
+        // No span around it: what a loop does belongs to the traces of those for whom it does it.
+        let mut running = tokio::spawn(work);
         self.tasks.spawn(async move {
             let ended = tokio::select! {
                 ended = &mut running => ended,

@@ -6,6 +6,7 @@ pub mod cel;
 pub mod condition;
 pub mod definition;
 pub mod duration;
+pub mod effort;
 pub mod event;
 pub mod graph;
 pub mod instant;

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::effort::Effort;
+
 /// The documents that an expression is judged against.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
@@ -14,6 +16,8 @@ pub struct Scope<'a> {
     pub step: &'a Value,
     pub execution: &'a Value,
     pub client: &'a Value,
+    /// What judging may still cost.
+    pub effort: &'a Effort,
 }
 
 /// Where a path starts.
@@ -255,6 +259,7 @@ mod tests {
             step: &json!({ "status": "FAILED", "error": { "code": "TIMEOUT" } }),
             execution: &json!({ "id": "e" }),
             client: &json!({ "name": "Acme" }),
+            effort: &Effort::new(1000),
         };
         Path::parse(path).expect(path).resolve(&scope).cloned()
     }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chassis::idempotency::RequestKey;
 use chassis::{Error, Result};
@@ -24,6 +25,8 @@ use crate::store::requests::EarlierRequest;
 
 /// How often a transaction that lost against another one is repeated.
 const TRIES: u32 = 10;
+/// How long the engine may think inside a transaction before the rest of the batch is put off.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What became of one command inside a transaction.
 pub(super) enum Verdict {
@@ -110,9 +113,14 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     };
 
     let missing = missing(&mut tx, &unit.found, &ids, &wait_ids).await?;
+    let begun = Instant::now();
     let mut verdicts: Vec<Verdict> = batch
         .iter()
-        .map(|pending| unit.judge(pending, &missing))
+        .map(|pending| match begun.elapsed() < PATIENCE {
+            true => unit.judge(pending, &missing),
+            // Locks are held meanwhile: what comes after expensive commands has a transaction of its own.
+            false => Verdict::Busy,
+        })
         .collect();
 
     let mut rows = Rows::default();

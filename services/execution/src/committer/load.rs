@@ -142,6 +142,7 @@ fn blank(at: DateTime<Utc>) -> Memory {
         arrivals: Default::default(),
         outputs: Vec::new(),
         context_bytes: 0,
+        effort: 0,
     }
 }
 

@@ -19,6 +19,7 @@ use model::graph::Graph;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
@@ -124,6 +125,8 @@ struct Pending {
     /// For starts: why it may not start, unless it repeats an earlier one.
     barred: Option<Error>,
     busy: u32,
+    /// The caller's span: a batch is traced with its first one.
+    span: tracing::Span,
     reply: Option<oneshot::Sender<Result<Done>>>,
 }
 
@@ -172,6 +175,7 @@ impl Committer {
             graph: None,
             barred: None,
             busy: 0,
+            span: tracing::Span::current(),
             reply: Some(reply),
         };
         self.queue
@@ -209,8 +213,19 @@ async fn write(
                 () = shutdown.soft.cancelled() => return,
             }
         }
-        batch::commit(&shared, batch).await;
+        let span = span(&batch);
+        batch::commit(&shared, batch).instrument(span).await;
     }
+}
+
+/// The span of a batch: a child of its first caller's, linked with the others'.
+fn span(batch: &[Pending]) -> tracing::Span {
+    let first = batch.first().map(|pending| pending.span.id());
+    let span = tracing::info_span!(parent: first.flatten(), "commit", commands = batch.len());
+    for pending in batch.iter().skip(1) {
+        span.follows_from(&pending.span);
+    }
+    span
 }
 
 impl Pending {
@@ -258,6 +273,7 @@ impl Shared {
             graph: None,
             barred: None,
             busy: 0,
+            span: tracing::Span::current(),
             reply: None,
         });
     }

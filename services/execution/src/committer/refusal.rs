@@ -78,14 +78,19 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
     );
     let message = refusal.to_string();
     match refusal {
-        Refusal::BranchGone if is_decision => {
+        // Where a task or a job was named, that is what is over.
+        Refusal::BranchGone | Refusal::ExecutionFinished(_) if is_decision => {
             Error::precondition("TASK_FINISHED", "the task is over")
         }
-        Refusal::BranchGone | Refusal::JobNotHeld => Error::precondition(
-            "JOB_NOT_HELD",
-            "the job is not held by this worker (any more); nothing was changed",
-        ),
-        Refusal::ExecutionFinished(_) => Error::precondition("EXECUTION_FINISHED", message),
+        Refusal::ExecutionFinished(_) if !matches!(action, Action::Answer(_)) => {
+            Error::precondition("EXECUTION_FINISHED", message)
+        }
+        Refusal::BranchGone | Refusal::JobNotHeld | Refusal::ExecutionFinished(_) => {
+            Error::precondition(
+                "JOB_NOT_HELD",
+                "the job is not held by this worker (any more); nothing was changed",
+            )
+        }
         Refusal::NotATask => Error::precondition("NOT_A_TASK", message),
         Refusal::NotAJob => Error::precondition("NOT_A_JOB", message),
         Refusal::WrongAnswer { .. } => Error::precondition("WRONG_ANSWER", message),

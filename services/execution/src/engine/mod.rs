@@ -10,6 +10,7 @@ mod state;
 mod tests;
 
 use chrono::{DateTime, Utc};
+use model::effort::Effort;
 use model::graph::Graph;
 use model::json;
 use model::status::ExecutionStatus;
@@ -25,6 +26,11 @@ pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, 
 pub const SLICE: u32 = 200;
 /// Activations that one execution may have.
 pub const MAX_ACTIVATIONS: u32 = 10_000;
+/// Values that the conditions and expressions of one activation may touch, about a third of a second;
+/// a slice that has touched as many ends early.
+const ACTIVATION_EFFORT: u64 = 200_000;
+/// Values that an execution may touch in its whole life.
+const MAX_EFFORT: u64 = 20_000_000;
 /// Bytes of input and visible outputs together, as `model::json` counts them.
 pub const MAX_CONTEXT_BYTES: usize = 1024 * 1024;
 
@@ -99,6 +105,7 @@ pub fn begin(graph: &Graph, id: Uuid, input: Map<String, Value>, now: DateTime<U
             arrivals: Default::default(),
             outputs: Vec::new(),
             context_bytes: json::measure(&input, json::INPUT).unwrap_or(json::INPUT.bytes),
+            effort: 0,
         },
         context: Context {
             data: input,
@@ -132,6 +139,8 @@ pub fn advance(
         execution,
         change,
         budget: SLICE,
+        effort: Effort::new(ACTIVATION_EFFORT),
+        slice_effort: 0,
     };
     match command {
         Command::Start => step.start(),
@@ -157,4 +166,8 @@ struct Step<'a> {
     now: DateTime<Utc>,
     /// Activations left in this slice.
     budget: u32,
+    /// What judging may cost until the next activation.
+    effort: Effort,
+    /// What judging has cost in this slice.
+    slice_effort: u64,
 }

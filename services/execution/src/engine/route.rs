@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::Step;
 
+/// What judging a condition costs, beside what its expressions go through.
+const JUDGING: u64 = 50;
+
 /// The ways on from a step.
 pub(super) struct Route {
     /// Indices of the steps to go to.
@@ -32,6 +35,7 @@ impl Step<'_> {
         for edge in outgoing.iter().filter(|edge| edge.is_catch == failed) {
             let mut told = match &edge.condition {
                 Some(condition) => {
+                    self.effort.spend(JUDGING);
                     explain(&self.with_scope(seen, |scope| condition.evaluate(scope)))
                 }
                 None => Map::from_iter([("holds".to_owned(), Value::Bool(true))]),

@@ -2,6 +2,7 @@
 //! here settled or with the `Hold` that says what it waits for.
 
 use chrono::{DateTime, Utc};
+use model::effort::Effort;
 use model::instant::{self, later};
 use model::kind::{Kind, WaitUntil};
 use model::scope::Scope;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold, Log, Notification, Times};
-use super::{MAX_ACTIVATIONS, Step};
+use super::{ACTIVATION_EFFORT, MAX_ACTIVATIONS, MAX_EFFORT, Step};
 
 impl Step<'_> {
     pub(super) fn start(&mut self) {
@@ -69,7 +70,7 @@ impl Step<'_> {
 
     /// Runs branches that wait for nothing, until none is left or the slice ends.
     pub(super) fn run_ready(&mut self) {
-        while !self.execution.status.is_final() {
+        while !self.execution.status.is_final() && self.is_affordable() {
             let ready = |branch: &Branch| branch.hold == Hold::Runnable;
             let Some(at) = self.execution.branches.iter().position(ready) else {
                 break;
@@ -95,6 +96,27 @@ impl Step<'_> {
                 self.change.logs.insert(log.seq, log);
             }
         }
+    }
+
+    /// Counts what the last activation cost. One that was too expensive ends the execution: nothing that
+    /// was judged without the means to do so may decide anything.
+    fn is_affordable(&mut self) -> bool {
+        let spent = self.effort.spent();
+        let memory = &mut self.execution.memory;
+        memory.effort += spent;
+        if self.effort.is_exhausted() || memory.effort > MAX_EFFORT {
+            let costly =
+                "the conditions and expressions of one step, or of all, go through too much data";
+            let failure = Failure::new("LIMIT_EXCEEDED", costly);
+            self.finish(ExecutionStatus::Failed, Some(failure));
+            return false;
+        }
+        self.slice_effort += spent;
+        if self.slice_effort > ACTIVATION_EFFORT {
+            self.budget = 0;
+        }
+        self.effort = Effort::new(ACTIVATION_EFFORT);
+        true
     }
 
     fn enter(&mut self, mut branch: Branch) {
@@ -211,6 +233,7 @@ impl Step<'_> {
             step,
             execution: &about,
             client: &client,
+            effort: &self.effort,
         })
     }
 

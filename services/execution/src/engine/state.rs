@@ -44,6 +44,9 @@ pub struct Memory {
     pub outputs: Vec<OutputRef>,
     /// Bytes of the input and of those outputs.
     pub context_bytes: usize,
+    /// What judging has cost so far, in values touched.
+    #[serde(default)]
+    pub effort: u64,
 }
 
 /// A log whose output shows in the context.

@@ -12,6 +12,8 @@ use ::cel::objects::Key;
 use ::cel::{Env, ExecutionError};
 use regex::Regex;
 
+use crate::effort::Effort;
+
 /// `@charge(range, @budget)` is the range (of a map, its keys in order), or an error. The parser cannot
 /// produce the name.
 pub(super) const CHARGE: &str = "@charge";
@@ -43,19 +45,28 @@ pub(super) fn declare(env: &mut Env) {
 
 /// What an evaluation may still touch.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Arc<AtomicU64>);
+pub(super) struct Budget {
+    own: Arc<AtomicU64>,
+    /// Shared with the other expressions of the caller's work.
+    effort: Effort,
+}
 
 impl Budget {
-    pub(super) fn full() -> Self {
-        Self(Arc::new(AtomicU64::new(MOST_VISITS)))
+    pub(super) fn of(effort: &Effort) -> Self {
+        Self {
+            own: Arc::new(AtomicU64::new(MOST_VISITS)),
+            effort: effort.clone(),
+        }
     }
 
     fn spend(&self, visits: u64) -> bool {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(visits)
-            })
-            .is_ok()
+        self.effort.spend(visits)
+            && self
+                .own
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(visits)
+                })
+                .is_ok()
     }
 }
 
@@ -105,7 +116,7 @@ fn sorted_keys<'v>(map: &CelMap<'v>) -> Vec<Box<dyn Val + 'v>> {
 }
 
 /// How many plain values there are within, long texts counted as several.
-fn weight(value: &dyn Val) -> u64 {
+pub(super) fn weight(value: &dyn Val) -> u64 {
     if let Some(list) = value.downcast_ref::<CelList>() {
         return 1 + list
             .inner()

@@ -88,10 +88,12 @@ impl Cel {
         let mut context = Context::with_env(Arc::clone(&ENV));
         for used in &self.0.uses {
             if let Some(value) = convert::used(used, scope) {
+                // Converting a document costs as much as going through it.
+                scope.effort.spend(limits::weight(value.as_ref()));
                 context.add_variable_as_val(used.name.as_str(), value);
             }
         }
-        context.add_variable_as_val(limits::BUDGET, Box::new(Budget::full()));
+        context.add_variable_as_val(limits::BUDGET, Box::new(Budget::of(scope.effort)));
         for (at, pattern) in self.0.patterns.iter().enumerate() {
             context.add_variable_as_val(limits::pattern_name(at), Box::new(pattern.clone()));
         }
@@ -106,7 +108,12 @@ impl Cel {
 fn parse(source: &str) -> Result<Parsed, String> {
     let mut expression = Parser::new().parse(source).map_err(|errors| {
         let first = errors.errors.first();
-        clean(first.map_or("malformed", |error| &error.msg), 300)
+        let message = first.map_or("malformed", |error| &error.msg);
+        // Some of the parser's words are its own internals.
+        if message.contains('{') {
+            return "is not a CEL expression, or is nested too deeply".to_owned();
+        }
+        clean(message, 300)
     })?;
     let analysis = analyse::analyse(&mut expression)?;
     Ok(Parsed {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::Cel;
+use crate::effort::Effort;
 use crate::scope::Scope;
 
 fn in_scope<T>(data: Value, judge: impl FnOnce(&Scope<'_>) -> T) -> T {
@@ -21,6 +22,7 @@ fn in_scope<T>(data: Value, judge: impl FnOnce(&Scope<'_>) -> T) -> T {
         step: &json!({ "name": "Pay", "status": "FAILED", "error": { "code": "TIMEOUT" } }),
         execution: &json!({ "id": "e1" }),
         client: &json!({ "name": "Acme" }),
+        effort: &Effort::new(10_000_000),
     })
 }
 

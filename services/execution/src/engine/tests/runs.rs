@@ -335,3 +335,42 @@ fn an_output_that_does_not_fit_fails_the_execution() {
         "LIMIT_EXCEEDED"
     );
 }
+
+#[test]
+fn a_step_whose_conditions_cost_too_much_fails_the_execution() {
+    let costly = json!({ "cel": "data.l.all(a, data.l.all(b, a + b >= 0)) && false" });
+    let choice = graph(
+        &[
+            ("Choose", "decision", json!({})),
+            ("A", "notification", json!({})),
+            ("B", "notification", json!({})),
+        ],
+        &[("Choose", "A", costly), ("Choose", "B", Value::Null)],
+    );
+    let run = Run::start(choice, json!({ "l": vec![1; 1000] }));
+    assert_eq!(run.execution.status, ExecutionStatus::Failed);
+    assert_eq!(
+        run.execution.failure.as_ref().unwrap().code,
+        "LIMIT_EXCEEDED"
+    );
+}
+
+#[test]
+fn expensive_steps_make_short_slices() {
+    let look = json!({ "cel": "data.l.all(a, data.l.all(b, a + b >= 0))" });
+    let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    let steps: Vec<_> = names
+        .iter()
+        .map(|n| (n.as_str(), "decision", json!({})))
+        .collect();
+    let pairs = names.windows(2);
+    let ways: Vec<_> = pairs
+        .map(|w| (w[0].as_str(), w[1].as_str(), look.clone()))
+        .collect();
+    let mut run = Run::start(graph(&steps, &ways), json!({ "l": vec![1; 300] }));
+    assert_eq!(run.execution.branches[0].hold, Hold::Runnable);
+    while !run.execution.status.is_final() {
+        run.tell(Command::Resume).unwrap();
+    }
+    assert_eq!(run.execution.status, ExecutionStatus::Completed);
+}

@@ -6,6 +6,7 @@ mod properties;
 use serde_json::{Map, Value, json};
 
 use super::{Condition, Verdict};
+use crate::effort::Effort;
 use crate::scope::Scope;
 
 fn in_scope<T>(data: Map<String, Value>, judge: impl FnOnce(&Scope<'_>) -> T) -> T {
@@ -19,6 +20,7 @@ fn in_scope<T>(data: Map<String, Value>, judge: impl FnOnce(&Scope<'_>) -> T) ->
         step: &json!({ "name": "Pay", "status": "FAILED", "error": { "code": "TIMEOUT" } }),
         execution: &json!({ "id": "e1" }),
         client: &json!({ "name": "Acme" }),
+        effort: &Effort::new(10_000_000),
     })
 }
 
