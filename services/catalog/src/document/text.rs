@@ -133,9 +133,6 @@ impl<'de> Visitor<'de> for Node<'_> {
         if value.fract() == 0.0 && value.abs() <= MAX_EXACT as f64 {
             return Ok(Value::from(value as i64));
         }
-        if value.fract() == 0.0 {
-            return Err(too_large(value));
-        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("a number must be finite"))
