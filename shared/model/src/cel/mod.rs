@@ -110,7 +110,7 @@ fn parse(source: &str) -> Result<Parsed, String> {
         let first = errors.errors.first();
         let message = first.map_or("malformed", |error| &error.msg);
         // Some of the parser's words are its own internals.
-        if message.contains('{') {
+        if message.contains("source: ") {
             return "is not a CEL expression, or is nested too deeply".to_owned();
         }
         clean(message, 300)
