@@ -33,7 +33,7 @@ pub async fn run(pool: PgPool, signer: Arc<Signer>, shutdown: Shutdown) {
 
 async fn round(pool: &PgPool, signer: &Signer) -> Result<()> {
     signer.refresh(pool).await?;
-    let mut conn = pool.acquire().await?;
+    let mut conn = db::acquire(pool).await?;
     let now = db::now(&mut conn).await?;
     requests::purge(&mut conn, now - REQUEST_LIFE).await
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use chassis::auth::{ServiceKey, UserKeys, Verifier};
 use chassis::server::{Limits, Readiness, Server, serve};
-use chassis::{Result, Shutdown, db};
+use chassis::{BoxFuture, Result, Shutdown, db};
 use proto::catalog::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
 use proto::catalog::v1::client_service_server::{ClientServiceServer, SERVICE_NAME as CLIENT};
 use proto::catalog::v1::definition_service_server::{
@@ -28,7 +28,6 @@ use proto::catalog::v1::workflow_service_server::{
     SERVICE_NAME as WORKFLOW, WorkflowServiceServer,
 };
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::service::Routes;
@@ -36,15 +35,20 @@ use tonic::service::Routes;
 pub use crate::config::Config;
 use crate::identity::{MasterKey, Passwords, Signer, ensure_admin};
 
-/// The catalog's tables.
-pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/catalog");
-
 /// The database role the service works in.
 const ROLE: &str = "wfp_catalog";
 
 /// Serves the catalog on `listener` until `shutdown`; NOT_SERVING until tables, keys and the first
 /// administrator are there.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+pub fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, Result<()>> {
+    Box::pin(start(config, listener, shutdown))
+}
+
+async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
     let service_key = ServiceKey::load_or_create(&config.common.service_key_file())?;
     let master = MasterKey::load_or_create(&config.master_key_file())?;
     let database = config
@@ -93,7 +97,12 @@ async fn prepare(
     signer: &Signer,
     master: &MasterKey,
 ) -> Result<()> {
-    db::migrate(pool, &MIGRATOR).await?;
+    db::migrate(
+        pool,
+        "catalog._sqlx_migrations",
+        sqlx::migrate!("../../migrations/catalog"),
+    )
+    .await?;
     let password = config.admin_password.as_deref();
     ensure_admin(pool, passwords, &config.admin_email, password).await?;
     signer.start(pool, master).await

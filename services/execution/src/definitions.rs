@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use chassis::client::Peer;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use model::definition::Definition;
 use model::graph::Graph;
 use model::status::WorkflowStatus;
@@ -72,14 +72,14 @@ impl Definitions {
         if let Some(graph) = self.cached(workflow_id, version) {
             return Ok(graph);
         }
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         if let Some(graph) = self.stored(&mut conn, workflow_id, version).await? {
             return Ok(graph);
         }
         // A catalog that is silent must not take the connections from those who do without it.
         drop(conn);
         let definition = self.fetch(workflow_id, version).await?;
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         load::keep_definition(&mut conn, workflow_id, version, &definition).await?;
         self.parse(workflow_id, version, definition)
     }

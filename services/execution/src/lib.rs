@@ -21,9 +21,8 @@ mod timers;
 use chassis::auth::{ServiceKey, UserKeys, Verifier};
 use chassis::client::Peer;
 use chassis::server::{Limits, Readiness, Server, serve};
-use chassis::{Result, Shutdown, db};
+use chassis::{BoxFuture, Result, Shutdown, db};
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -39,10 +38,16 @@ pub use store::write;
 const NAME: &str = "execution";
 const ROLE: &str = "wfp_execution";
 
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/execution");
-
 /// Serves on the listener until `shutdown`; NOT_SERVING until the tables are up to date.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+pub fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, Result<()>> {
+    Box::pin(start(config, listener, shutdown))
+}
+
+async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
     let key = ServiceKey::load_or_create(&config.common.service_key_file())?;
     let verifying = key.public().clone();
     let catalog = Peer::connect_lazy(&config.catalog_addr, key.clone(), NAME)?;
@@ -101,10 +106,9 @@ impl Loops {
     /// Ends with `soft`.
     async fn run(self, readiness: Readiness, shutdown: Shutdown) {
         let soft = shutdown.soft.clone();
-        match soft
-            .run_until_cancelled(db::migrate(&self.pool, &MIGRATOR))
-            .await
-        {
+        let migrations = sqlx::migrate!("../../migrations/execution");
+        let migrated = db::migrate(&self.pool, "execution._sqlx_migrations", migrations);
+        match soft.run_until_cancelled(migrated).await {
             Some(Ok(())) => {}
             Some(Err(error)) => return shutdown.fail(format!("migrations: {error}")),
             None => return,

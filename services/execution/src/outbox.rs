@@ -200,7 +200,7 @@ impl Sender {
     }
 
     async fn delete(&self) -> Result<()> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         store::outbox::delete(&mut conn, self.flight.acknowledged()).await?;
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Sender {
     }
 
     async fn waiting(&self) -> Result<(VecDeque<store::outbox::Waiting>, bool)> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let limit = self.flight.known() + MOST_ROWS;
         let found = store::outbox::waiting(&mut conn, AGE, limit as i64).await?;
         let is_full = found.len() == limit;
@@ -255,7 +255,7 @@ impl Sender {
     }
 
     async fn payloads(&self, ids: &[Uuid]) -> Result<Vec<OutboxRow>> {
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let rows = store::outbox::payloads(&mut conn, ids).await?;
         let rows = rows.into_iter().map(|(id, payload)| OutboxRow {
             id,
@@ -318,7 +318,7 @@ impl Sender {
             Ok(store::outbox::oldest_writer(conn).await?)
         })
         .await?;
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let row = store::outbox::oldest(&mut conn).await?;
         let lag = row.map_or(0.0, |row| (now - row).as_seconds_f64());
         self.lag.record(lag.max(0.0), &[]);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chassis::{Result, Shutdown};
+use chassis::{Result, Shutdown, db};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
 /// Wakes everything that is due; returns how long nothing will be.
 pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
     loop {
-        let mut conn = pool.acquire().await?;
+        let mut conn = db::acquire(pool).await?;
         let due = load::due_waits(&mut conn, AT_ONCE).await?;
         if due.is_empty() {
             let next = load::next_wake(&mut conn).await?;
@@ -77,7 +77,7 @@ pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
 }
 
 async fn tidy(pool: &PgPool) -> Result<()> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = db::acquire(pool).await?;
     while requests::forget_requests(&mut conn).await? > 0 {}
     Ok(())
 }

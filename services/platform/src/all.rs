@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use chassis::Shutdown;
+use chassis::{BoxFuture, Shutdown};
 use devkit::{Durability, Options, Postgres};
 use tokio::task::JoinSet;
 
@@ -37,7 +37,11 @@ pub struct Running {
 }
 
 /// Returns when all three serve. Cancelling `shutdown.soft` stops them; so does `Running::stop`.
-pub async fn start(config: AllConfig, shutdown: Shutdown) -> anyhow::Result<Running> {
+pub fn start(config: AllConfig, shutdown: Shutdown) -> BoxFuture<'static, anyhow::Result<Running>> {
+    Box::pin(started(config, shutdown))
+}
+
+async fn started(config: AllConfig, shutdown: Shutdown) -> anyhow::Result<Running> {
     let listeners = Listeners::bind(&config).await?;
     let addresses = listeners.addresses()?;
     let (postgres, url) = database(&config).await?;

@@ -32,8 +32,7 @@ async fn check(address: &str) -> anyhow::Result<()> {
     let channel = endpoint
         .connect_timeout(PATIENCE)
         .timeout(PATIENCE)
-        .connect()
-        .await?;
+        .connect_lazy();
     // The empty name asks for the whole server.
     let request = HealthCheckRequest {
         service: String::new(),

@@ -100,7 +100,7 @@ impl Repair {
     /// Settles what has been held for longer than `patience`.
     pub async fn step(&mut self, patience: TimeDelta) -> Result<()> {
         let places = {
-            let mut conn = self.pool.acquire().await?;
+            let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
             store::held::older_than(&mut conn, now - patience, MOST_EXECUTIONS).await?
         };
@@ -123,7 +123,7 @@ impl Repair {
         let row_id = |place: &Place| row_id(place.execution_id, place.first_seq);
         let row_ids: Vec<Uuid> = places.iter().map(row_id).collect();
         let error = "events before these are missing, and history does not have them";
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let parked = store::held::park(&mut conn, places, &row_ids, error).await?;
         meters::parked(parked.len() as u64);
         for (place, _) in places

@@ -19,11 +19,10 @@ mod tests;
 use chassis::auth::{ServiceKey, UserKeys, Verifier};
 use chassis::client::Peer;
 use chassis::server::{Limits, Readiness, Server, serve};
-use chassis::{Result, Shutdown, db};
+use chassis::{BoxFuture, Result, Shutdown, db};
 use proto::reporting::v1::report_service_server::{self, ReportServiceServer};
 use proto::reporting::v1::step_event_service_server::{self, StepEventServiceServer};
 use sqlx::PgPool;
-use sqlx::migrate::Migrator;
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::service::Routes;
@@ -33,10 +32,16 @@ pub use config::Config;
 const NAME: &str = "reporting";
 const ROLE: &str = "wfp_reporting";
 
-pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/reporting");
-
 /// Serves on the listener until `shutdown`; NOT_SERVING until the tables are up to date.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
+pub fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, Result<()>> {
+    Box::pin(start(config, listener, shutdown))
+}
+
+async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<()> {
     let key = ServiceKey::load_or_create(&config.common.service_key_file())?;
     let verifying = key.public().clone();
     let catalog = Peer::connect_lazy(&config.catalog_addr, key.clone(), NAME)?;
@@ -97,10 +102,9 @@ impl Loops {
     /// Ends with `soft`.
     async fn run(self, pool: PgPool, readiness: Readiness, shutdown: Shutdown) {
         let soft = shutdown.soft.clone();
-        match soft
-            .run_until_cancelled(db::migrate(&pool, &MIGRATOR))
-            .await
-        {
+        let migrations = sqlx::migrate!("../../migrations/reporting");
+        let migrated = db::migrate(&pool, "reporting._sqlx_migrations", migrations);
+        match soft.run_until_cancelled(migrated).await {
             Some(Ok(())) => {}
             Some(Err(error)) => return shutdown.fail(format!("migrations: {error}")),
             None => return,

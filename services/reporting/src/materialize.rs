@@ -62,7 +62,7 @@ impl Materializer {
         // Before the marks are read: whatever was counted up to here has left its mark.
         let complete = *self.complete.borrow();
         let (now, stale, held) = {
-            let mut conn = self.pool.acquire().await?;
+            let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
             let held = store::held::older_than(&mut conn, now, MOST_HELD).await?;
             (now, store::stale::list(&mut conn).await?, held)
@@ -86,14 +86,14 @@ impl Materializer {
         if held.len() as i64 == MOST_HELD {
             return Ok(false);
         }
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         Ok(!store::held::any_left(&mut conn, held).await?
             && !store::stale::any_left(&mut conn, stale).await?)
     }
 
     async fn advance(&mut self, complete: Option<DateTime<Utc>>) -> Result<()> {
         if let Some(instant) = complete {
-            let mut conn = self.pool.acquire().await?;
+            let mut conn = db::acquire(&self.pool).await?;
             store::watermark::advance(&mut conn, instant).await?;
         }
         self.shown = complete;

@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 
+use crate::BoxFuture;
 use crate::error::{Error, Result, is_outage};
 
 /// How often a transaction is run before a conflict is reported to its caller.
@@ -70,6 +71,18 @@ pub fn open(config: &DbConfig) -> Result<PgPool> {
         .connect_lazy_with(options))
 }
 
+/// A connection of the pool; fails after 5 s if none is free.
+pub fn acquire(pool: &PgPool) -> BoxFuture<'_, Result<PoolConnection<Postgres>>> {
+    Box::pin(async { Ok(pool.acquire().await?) })
+}
+
+/// A transaction that sees one state of the database throughout and changes nothing: for answers that
+/// are put together from several statements.
+pub fn snapshot(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
+    const BEGIN: &str = "begin isolation level repeatable read, read only";
+    Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
+}
+
 async fn take_role(conn: &mut PgConnection, role: &'static str) -> Result<(), sqlx::Error> {
     let already: bool = sqlx::query_scalar("-- chassis.current_role\nselect current_user = $1")
         .bind(role)
@@ -83,9 +96,19 @@ async fn take_role(conn: &mut PgConnection, role: &'static str) -> Result<(), sq
     Ok(())
 }
 
-/// Brings the service's own tables up to date. Waits while the database is away, or while what they
-/// refer to is missing: another service makes that, or `bootstrap`.
-pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> Result<()> {
+/// Brings the service's own tables up to date and records in `done`, a table of its own schema, what was
+/// done. Waits while the database is away, or while what they refer to is missing: another service makes
+/// that, or `bootstrap`.
+pub fn migrate<'a>(
+    pool: &'a PgPool,
+    done: &'static str,
+    mut migrations: Migrator,
+) -> BoxFuture<'a, Result<()>> {
+    migrations.dangerous_set_table_name(done);
+    Box::pin(async move { migrate_patiently(pool, &migrations).await })
+}
+
+async fn migrate_patiently(pool: &PgPool, migrator: &Migrator) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     loop {
         match migrate_once(pool, migrator).await {
@@ -150,7 +173,7 @@ pub async fn transaction<T>(
     let mut attempt = 1;
     loop {
         let mut lent = Lent {
-            conn: pool.acquire().await?,
+            conn: acquire(pool).await?,
             clean: false,
         };
         match lent.run(&mut work).await {

@@ -18,4 +18,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use error::{Error, Result, Violation};
+/// What a large future is handed on as, from one crate to another: a plain one is compiled anew, with all
+/// that it awaits, in every crate that awaits it.
+pub use futures_util::future::BoxFuture;
 pub use shutdown::Shutdown;

@@ -19,7 +19,7 @@ pub async fn ensure_admin(
     email: &str,
     password: Option<&str>,
 ) -> Result<()> {
-    if users::any(&mut *pool.acquire().await?).await? {
+    if users::any(&mut *db::acquire(pool).await?).await? {
         return Ok(());
     }
     let Some(password) = password else {

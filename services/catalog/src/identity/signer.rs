@@ -52,7 +52,7 @@ impl Signer {
 
     /// Learns of keys that other replicas made.
     pub async fn refresh(&self, pool: &PgPool) -> Result<()> {
-        let stored = signing_keys::list(&mut *pool.acquire().await?).await?;
+        let stored = signing_keys::list(&mut *db::acquire(pool).await?).await?;
         self.publish(stored);
         Ok(())
     }

@@ -36,7 +36,7 @@ impl AuthService for Auth {
         input.finish()?;
 
         let found = {
-            let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+            let mut conn = db::acquire(&self.pool).await?;
             users::credentials(&mut conn, &email).await?
         };
         let (id, hash) = found.unzip();
@@ -45,7 +45,7 @@ impl AuthService for Auth {
             Error::unauthenticated("LOGIN_FAILED", "email address or password is wrong")
         })?;
 
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let user = users::get(&mut conn, id)
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;
@@ -70,7 +70,7 @@ impl AuthService for Auth {
         request: Request<pb::GetCurrentUserRequest>,
     ) -> Answer<pb::User> {
         let id = auth::user(&request)?.id;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let user = users::get(&mut conn, id)
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;

@@ -67,7 +67,7 @@ impl ClientService for Clients {
         let mut input = Input::new();
         let id = input.uuid("id", &request.get_ref().id);
         input.finish()?;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let client = found(clients::get(&mut conn, id).await?, id)?;
         Ok(Response::new(message(client)))
     }
@@ -88,7 +88,7 @@ impl ClientService for Clients {
         )?;
         let restriction = (filter.text("name"), filter.bool("is_active"));
         let after = page.after_instant()?;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let rows = clients::list(&mut conn, restriction, after, page.limit + 1).await?;
         let token = |row: &Client| page.next_instant(row.created_at, row.id);
         let (clients, next_page_token) = fit(&page, rows, token, message);

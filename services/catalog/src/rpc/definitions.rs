@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use chassis::Error;
 use chassis::input::Input;
+use chassis::{Error, db};
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::definition_service_server::DefinitionService;
 use sqlx::PgPool;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Answer;
 use crate::publish;
-use crate::store::{self, names, versions, workflows};
+use crate::store::{names, versions, workflows};
 
 /// Ids that one request may ask about.
 const MAX_IDS: usize = 10_000;
@@ -29,7 +29,7 @@ impl DefinitionService for Definitions {
         request: Request<pb::ResolveStartsRequest>,
     ) -> Answer<pb::ResolveStartsResponse> {
         let ids = read_ids("workflow_ids", &request.get_ref().workflow_ids)?;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let targets = workflows::start_targets(&mut conn, &ids).await?;
         let targets = (targets.into_iter())
             .map(|target| pb::StartTarget {
@@ -54,7 +54,7 @@ impl DefinitionService for Definitions {
             input.push("version", "must be 0 or more");
         }
         input.finish()?;
-        let mut snapshot = store::snapshot(&self.pool).await?;
+        let mut snapshot = db::snapshot(&self.pool).await?;
         let workflow = workflows::get(&mut snapshot, id)
             .await?
             .ok_or_else(|| Error::not_found("workflow", id))?;
@@ -77,7 +77,7 @@ impl DefinitionService for Definitions {
         request: Request<pb::ResolveNamesRequest>,
     ) -> Answer<pb::ResolveNamesResponse> {
         let ids = read_ids("ids", &request.get_ref().ids)?;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let names: HashMap<String, String> = names::resolve(&mut conn, &ids)
             .await?
             .into_iter()

@@ -82,7 +82,7 @@ impl UserService for Users {
         let mut input = Input::new();
         let id = input.uuid("id", &request.get_ref().id);
         input.finish()?;
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let user = found(users::get(&mut conn, id).await?, id)?;
         Ok(Response::new(message(user)))
     }
@@ -110,7 +110,7 @@ impl UserService for Users {
             return Err(Error::invalid("filter", "role is ADMIN or USER").into());
         }
         let email = filter.text("email").map(str::to_lowercase);
-        let mut conn = self.pool.acquire().await.map_err(Error::from)?;
+        let mut conn = db::acquire(&self.pool).await?;
         let restriction = UserFilter {
             email: email.as_deref(),
             role,

@@ -14,7 +14,7 @@ pub mod workflows;
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 use model::status::{Role, WorkflowStatus};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A word of one of the schema's enum types, read as text.
@@ -46,14 +46,6 @@ fn on_constraint(error: sqlx::Error, known: &[(&str, &dyn Fn() -> Error)]) -> Er
         Some((_, meaning)) => meaning(),
         None => error.into(),
     }
-}
-
-/// A transaction that sees one state of the database throughout and changes nothing: for answers that
-/// are put together from several statements.
-pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
-    Ok(pool
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?)
 }
 
 /// Lets one transaction at a time do what is named so. Released at its end.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::idempotency::RequestKey;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use futures_util::FutureExt;
 use serde_json::Value;
+use sqlx::Connection;
 use uuid::Uuid;
 
 use super::cache::Remembered;
@@ -94,7 +95,8 @@ struct Unit<'a> {
 }
 
 async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
-    let mut tx = shared.pool.begin().await?;
+    let mut conn = db::acquire(&shared.pool).await?;
+    let mut tx = conn.begin().await?;
     let (ids, wait_ids) = targets(batch);
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
     let keys: Vec<&RequestKey> = batch

@@ -85,7 +85,7 @@ impl Executions {
     }
 
     async fn read(&self, id: Uuid) -> Result<pb::Execution> {
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let found = store::executions::get(&mut conn, id).await?;
         drop(conn);
         self.show(found.ok_or_else(|| Error::not_found("execution", id))?)
@@ -147,7 +147,7 @@ impl Executions {
             Some([seq]) => seq.parse().map_err(|_| bad_token())?,
             Some(_) => return Err(bad_token()),
         };
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let runs = store::executions::runs(&mut conn, id).await?;
         let runs = runs.ok_or_else(|| Error::not_found("execution", id))?;
         let definitions = &self.service.definitions;
@@ -164,7 +164,7 @@ impl Executions {
     }
 
     async fn check(&self) -> Result<pb::CheckExecutionsResponse> {
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let stuck = store::executions::without_reason(&mut conn, MOST_CHECKED).await?;
         let open_executions = store::executions::count_open(&mut conn).await?;
         Ok(pb::CheckExecutionsResponse {

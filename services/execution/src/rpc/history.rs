@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chassis::input::Input;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use model::event::ExecutionEvents;
 use model::wire;
 use proto::execution::v1 as pb;
@@ -55,7 +55,7 @@ async fn produce(service: &Service, ids: &[Uuid], sender: &mpsc::Sender<Sent>) -
 
 /// Reads the executions before their logs, so that no event of theirs is missing among the latter.
 async fn read(service: &Service, ids: &[Uuid]) -> Result<Vec<ExecutionEvents>> {
-    let mut conn = service.pool.acquire().await?;
+    let mut conn = db::acquire(&service.pool).await?;
     let executions = store::executions::told(&mut conn, ids).await?;
     let told: Vec<Uuid> = executions.iter().map(|execution| execution.id).collect();
     let mut logs: HashMap<Uuid, Vec<_>> = HashMap::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chassis::input::Input;
 use chassis::server::CallerGone;
-use chassis::{Error, Result, auth};
+use chassis::{Error, Result, auth, db};
 use model::json::INPUT;
 use model::text;
 use prost::Message;
@@ -113,7 +113,7 @@ impl Jobs {
         let id = call.body.job_id.clone();
         let (id, _) = self.change(call, "FailJob", &id, answer).await?;
         // Not from the answer of the commit: a repetition of the call has done nothing.
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let will_retry = store::jobs::will_retry(&mut conn, id).await?;
         Ok(pb::FailJobResponse {
             will_retry: will_retry.unwrap_or_default(),
@@ -135,7 +135,7 @@ impl Jobs {
         if let Some(job) = leasing::extend(pool, definitions, (id, &holder), lease).await? {
             return Ok(job);
         }
-        let mut conn = pool.acquire().await?;
+        let mut conn = db::acquire(pool).await?;
         match store::jobs::will_retry(&mut conn, id).await? {
             None => Err(Error::not_found("job", id)),
             Some(_) => Err(Error::precondition(

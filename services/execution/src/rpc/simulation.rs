@@ -90,7 +90,7 @@ async fn run(
     input: Map<String, Value>,
     mocks: Mocks,
 ) -> Result<Simulated> {
-    let mut conn = service.pool.acquire().await?;
+    let mut conn = db::acquire(&service.pool).await?;
     let now = db::now(&mut conn).await?;
     drop(conn);
     tokio::task::spawn_blocking(move || simulate::run(&graph, input, &mocks, now))

@@ -4,7 +4,7 @@ use chassis::auth::{self, User};
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
 use chassis::page::Page;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use model::json::INPUT;
 use prost::Message;
 use proto::execution::v1 as pb;
@@ -48,7 +48,7 @@ impl Tasks {
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
         let after = page.after_instant()?;
         let filter = restriction(&Filter::parse(&body.filter, FILTER)?, user)?;
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let rows = store::tasks::list(&mut conn, &filter, after, page.limit + 1).await?;
         let mut room = Room::default();
         let mut tasks = Vec::with_capacity(rows.len());
@@ -79,7 +79,7 @@ impl Tasks {
     }
 
     async fn read(&self, id: Uuid) -> Result<pb::Task> {
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let row = store::tasks::get(&mut conn, id).await?;
         let row = row.ok_or_else(|| Error::not_found("task", id))?;
         let execution_id = row.execution_id;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use model::graph::Graph;
 use model::status::ExecutionStatus;
 use proto::execution::v1 as pb;
@@ -47,7 +47,7 @@ struct Watcher {
 
 /// Begins to follow an execution.
 pub async fn start(service: &Service, id: Uuid) -> Result<ReceiverStream<Sent>> {
-    let mut conn = service.pool.acquire().await?;
+    let mut conn = db::acquire(&service.pool).await?;
     let runs = store::executions::runs(&mut conn, id).await?;
     let runs = runs.ok_or_else(|| Error::not_found("execution", id))?;
     let graph = service
@@ -122,7 +122,7 @@ impl Watcher {
     }
 
     async fn changed_execution(&mut self) -> Result<Option<Execution>> {
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let revision = store::executions::revision(&mut conn, self.id).await?;
         if revision == Some(self.revision) {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Watcher {
 
     async fn send_logs(&mut self) -> Result<()> {
         loop {
-            let mut conn = self.service.pool.acquire().await?;
+            let mut conn = db::acquire(&self.service.pool).await?;
             let ended = store::logs::ended_after(&mut conn, self.id, self.event, LOGS).await?;
             drop(conn);
             let is_last = (ended.len() as i64) < LOGS;
@@ -148,7 +148,7 @@ impl Watcher {
                 break;
             }
         }
-        let mut conn = self.service.pool.acquire().await?;
+        let mut conn = db::acquire(&self.service.pool).await?;
         let open = store::logs::without_event(&mut conn, self.id).await?;
         drop(conn);
         for log in open {

@@ -44,7 +44,7 @@ pub async fn one_execution_at_a_time(
     executions: usize,
 ) -> anyhow::Result<Measured> {
     let ids = Ids::of(workflow)?;
-    let mut conn = pool.acquire().await?;
+    let mut conn = chassis::db::acquire(pool).await?;
     let mut latency = histogram();
     let begun = Instant::now();
     for _ in 0..executions {
@@ -65,7 +65,7 @@ pub async fn single_rows(
     workflow: &Workflow,
     time: Duration,
 ) -> anyhow::Result<f64> {
-    let mut conn = pool.acquire().await?;
+    let mut conn = chassis::db::acquire(pool).await?;
     let ids = Ids::of(workflow)?;
     let execution = rows::executions(&ids, 1, "COMPLETED", 7);
     write::insert_executions(&mut conn, &execution).await?;
@@ -76,7 +76,7 @@ pub async fn single_rows(
     for writer in 0..SINGLES {
         let (pool, ids) = (pool.clone(), Ids::of(workflow)?);
         writers.spawn(async move {
-            let mut conn = pool.acquire().await?;
+            let mut conn = chassis::db::acquire(&pool).await?;
             let mut written = 0;
             while begun.elapsed() < time {
                 let mut log = rows::logs(&ids, &[execution], 0, "COMPLETED");
@@ -103,7 +103,7 @@ async fn side_by_side(
     let ids = Ids::of(workflow)?;
     let share = executions.div_ceil(CONNECTIONS);
     let one = async || {
-        let mut conn = pool.acquire().await?;
+        let mut conn = chassis::db::acquire(pool).await?;
         let mut left = share;
         while left > 0 {
             let count = left.min(BATCH);

@@ -67,10 +67,7 @@ async fn measure(args: &Args, running: &Running) -> anyhow::Result<()> {
         .private_database_url
         .as_deref()
         .context("the server is private")?;
-    let pool = PgPoolOptions::new()
-        .max_connections(32)
-        .connect(url)
-        .await?;
+    let pool = PgPoolOptions::new().max_connections(32).connect_lazy(url)?;
     let steps = apply(&sessions[0], include_str!("steps.yaml")).await?;
     let jobs = apply(&sessions[0], include_str!("jobs.yaml")).await?;
     let in_flight = usize::from(args.in_flight);

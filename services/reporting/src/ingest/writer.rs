@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use chrono::{DateTime, Utc};
 use model::event::ExecutionEvents;
 use sqlx::PgPool;
@@ -186,7 +186,7 @@ impl Aside {
         tracing::error!(%row_id, executions, error, "step events parked: they can never be counted");
         meters::parked(1);
         let payload = merge(row_id, self.parts);
-        let mut conn = pool.acquire().await?;
+        let mut conn = db::acquire(pool).await?;
         store::parked::park(&mut conn, row_id, &payload, &error).await
     }
 }

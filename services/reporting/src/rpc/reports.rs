@@ -8,7 +8,7 @@ use std::pin::pin;
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
 use chassis::page::Page;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use chrono::{DateTime, NaiveDate, Utc};
 use model::wire::{struct_from_json, timestamp};
 use prost::Message;
@@ -60,7 +60,7 @@ impl Reports {
         let mut input = Input::new();
         let id = input.uuid("id", &request.id);
         input.finish()?;
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let complete_through = store::watermark::read(&mut conn).await?;
         let report = store::reports::get(&mut conn, id).await?;
         let report = report.ok_or_else(|| Error::not_found("report", id))?;
@@ -85,7 +85,7 @@ impl Reports {
             after: page.after_instant()?,
             limit: page.limit + 1,
         };
-        let mut conn = self.pool.acquire().await?;
+        let mut conn = db::acquire(&self.pool).await?;
         let complete_through = store::watermark::read(&mut conn).await?;
         let mut rows = pin!(store::reports::list(&mut conn, &query));
         let mut response = ListReportsResponse::default();
@@ -112,7 +112,7 @@ impl Reports {
         let range = range(&request)?;
         let mut summary = Summary::default();
         let complete_through = {
-            let mut conn = self.pool.acquire().await?;
+            let mut conn = db::acquire(&self.pool).await?;
             let complete_through = store::watermark::read(&mut conn).await?;
             store::figures::for_each(&mut conn, range, |sum| {
                 summary.add(sum.workflow_id, sum.grain, sum.key, &sum.figures);

@@ -10,12 +10,11 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::EncodingKey;
 use serde::Serialize;
 
-use super::User;
 use super::token::{self, SERVICE_ISSUER, ServiceClaims, USER_ISSUER, UserClaims};
+use super::{User, ed25519};
 use crate::error::{Error, Result};
 
 /// How long a service's token is good for.
@@ -39,13 +38,12 @@ pub struct SigningKey {
 impl SigningKey {
     pub fn from_seed(id: impl Into<String>, seed: &[u8; 32]) -> Self {
         let pair = ed25519_dalek::SigningKey::from_bytes(seed);
-        let der = pair.to_pkcs8_der().expect("32 bytes always make a key");
         Self {
             public: PublicKey {
                 id: id.into(),
                 bytes: pair.verifying_key().to_bytes(),
             },
-            private: EncodingKey::from_ed_der(der.as_bytes()),
+            private: EncodingKey::from_ed_der(seed),
         }
     }
 
@@ -73,6 +71,7 @@ impl SigningKey {
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<String> {
+        ed25519::install();
         jsonwebtoken::encode(&token::header(&self.public.id), claims, &self.private)
             .map_err(Error::internal)
     }

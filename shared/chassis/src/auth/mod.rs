@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
+mod ed25519;
 mod key;
 mod token;
 mod user_keys;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{PublicKey, User};
+use super::{PublicKey, User, ed25519};
 
 pub(super) const USER_ISSUER: &str = "workflow-platform/catalog";
 pub(super) const SERVICE_ISSUER: &str = "workflow-platform/service";
@@ -95,6 +95,7 @@ fn verify<C: DeserializeOwned>(token: &str, key: &PublicKey, issuer: &str) -> Re
     validation.validate_exp = false;
     validation.set_required_spec_claims(&["exp", "iss", "sub"]);
     validation.set_issuer(&[issuer]);
+    ed25519::install();
     let key = DecodingKey::from_ed_der(&key.bytes);
     let data = jsonwebtoken::decode(token, &key, &validation).map_err(|_| Refused)?;
     Ok(data.claims)

@@ -11,6 +11,7 @@ use tonic_tracing_opentelemetry::middleware::server::OtelGrpcLayer;
 use tonic_web::GrpcWebLayer;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
+use crate::BoxFuture;
 use crate::auth::{AccessTable, Verifier};
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
@@ -66,7 +67,11 @@ impl Default for Limits {
 }
 
 /// Serves until `soft`, then lets calls and streams end; after the grace period it does not wait for them.
-pub async fn serve(server: Server) -> Result<()> {
+pub fn serve(server: Server) -> BoxFuture<'static, Result<()>> {
+    Box::pin(listen(server))
+}
+
+async fn listen(server: Server) -> Result<()> {
     let Server {
         name,
         listener,

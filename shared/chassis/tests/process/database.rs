@@ -243,12 +243,10 @@ async fn transaction_fits_into_a_spawned_task() {
     task.await.expect("no panic").expect("committed");
 }
 
-fn migrator(table: &'static str, sql: &'static str) -> Migrator {
+fn migrator(sql: &'static str) -> Migrator {
     let kind = MigrationType::Simple;
     let migration = Migration::new(1, "tables".into(), kind, sql.into_sql_str(), false);
-    let mut migrator = Migrator::with_migrations(vec![migration]);
-    migrator.dangerous_set_table_name(table);
-    migrator
+    Migrator::with_migrations(vec![migration])
 }
 
 #[tokio::test]
@@ -257,15 +255,16 @@ async fn tables_wait_for_those_that_they_refer_to() {
     let catalog = db::open(&DbConfig::new(database.catalog_url(), ROLE)).expect("a URL");
     let execution =
         db::open(&DbConfig::new(database.execution_url(), "wfp_execution")).expect("a URL");
-    let first = migrator(
-        "catalog.test_migrations",
-        "create table catalog.a (id int primary key); grant references on catalog.a to wfp_execution",
-    );
-    let second = migrator(
-        "execution.test_migrations",
-        "create table execution.b (id int references catalog.a (id))",
-    );
-    let waiting = tokio::spawn(async move { db::migrate(&execution, &second).await });
+    let first = || {
+        migrator(
+            "create table catalog.a (id int primary key); grant references on catalog.a to wfp_execution",
+        )
+    };
+    let second = migrator("create table execution.b (id int references catalog.a (id))");
+    let waiting =
+        tokio::spawn(
+            async move { db::migrate(&execution, "execution.test_migrations", second).await },
+        );
     let mut other = PgConnection::connect(&database.admin_url())
         .await
         .expect("reachable");
@@ -275,19 +274,19 @@ async fn tables_wait_for_those_that_they_refer_to() {
         tokio::task::yield_now().await;
     }
     assert!(!waiting.is_finished());
-    db::migrate(&catalog, &first)
+    db::migrate(&catalog, "catalog.test_migrations", first())
         .await
         .expect("the other one does not hold the lock");
     let done = tokio::time::timeout(Duration::from_secs(20), waiting)
         .await
         .expect("in time");
     done.expect("no panic").expect("migrated");
-    db::migrate(&catalog, &first)
+    db::migrate(&catalog, "catalog.test_migrations", first())
         .await
         .expect("nothing left to do");
 
-    let broken = migrator("catalog.broken_migrations", "create tabel x ()");
-    let error = db::migrate(&catalog, &broken)
+    let broken = migrator("create tabel x ()");
+    let error = db::migrate(&catalog, "catalog.broken_migrations", broken)
         .await
         .expect_err("never right");
     assert_eq!(error.code(), Code::Internal);

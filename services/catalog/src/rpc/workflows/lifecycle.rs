@@ -13,7 +13,7 @@ use super::message;
 use crate::document::Document;
 use crate::rpc::check_etag;
 use crate::store::workflows;
-use crate::{apply, editing, publish, store};
+use crate::{apply, editing, publish};
 
 pub async fn apply(
     pool: &PgPool,
@@ -66,7 +66,7 @@ pub async fn validate(
             let mut input = Input::new();
             let id = input.uuid("id", &id);
             input.finish()?;
-            let mut snapshot = store::snapshot(pool).await?;
+            let mut snapshot = db::snapshot(pool).await?;
             let workflow = workflows::get(&mut snapshot, id)
                 .await?
                 .ok_or_else(|| Error::not_found("workflow", id))?;

@@ -2,7 +2,7 @@
 
 use chassis::input::Input;
 use chassis::page::Page;
-use chassis::{Error, Result};
+use chassis::{Error, Result, db};
 use model::definition::Definition;
 use model::wire;
 use proto::catalog::v1 as pb;
@@ -30,7 +30,7 @@ pub async fn list(
         Some([version]) if version.parse::<i32>().is_ok() => version.parse().ok(),
         Some(_) => return Err(Error::invalid("page_token", "is not one of this list")),
     };
-    let mut conn = pool.acquire().await?;
+    let mut conn = db::acquire(pool).await?;
     if workflows::get(&mut conn, id).await?.is_none() {
         return Err(Error::not_found("workflow", id));
     }
@@ -62,7 +62,7 @@ pub async fn get(
         input.push("version", "must be 1 or more");
     }
     input.finish()?;
-    let mut conn = pool.acquire().await?;
+    let mut conn = db::acquire(pool).await?;
     let version = versions::get(&mut conn, id, request.version)
         .await?
         .ok_or_else(|| Error::not_found("workflow version", request.version))?;

@@ -18,7 +18,7 @@ use crate::editing;
 use crate::fields;
 use crate::rpc::{author, check_etag, fit, present};
 use crate::store::workflows::{self, NewWorkflow, Workflow, WorkflowFilter};
-use crate::store::{self, requests, versions};
+use crate::store::{requests, versions};
 
 const CHANGEABLE: &[&str] = &["name", "description", "client_id"];
 
@@ -64,7 +64,7 @@ pub async fn get(pool: &PgPool, request: pb::GetWorkflowRequest) -> Result<pb::W
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
-    let mut snapshot = store::snapshot(pool).await?;
+    let mut snapshot = db::snapshot(pool).await?;
     let workflow = message::read(&mut snapshot, id).await?;
     snapshot.commit().await?;
     Ok(workflow)
@@ -98,7 +98,7 @@ pub async fn list(
         name: filter.text("name"),
     };
     let after = page.after_instant()?;
-    let mut conn = pool.acquire().await?;
+    let mut conn = db::acquire(pool).await?;
     let rows = workflows::list(&mut conn, restriction, after, page.limit + 1).await?;
     let token = |row: &Workflow| page.next_instant(row.created_at, row.id);
     let (workflows, next_page_token) = fit(&page, rows, token, message::workflow_alone);
