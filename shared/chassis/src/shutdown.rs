@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::BoxFuture;
 use crate::error::{Error, Result};
 
 /// The exit code of a process that was told twice to stop.
@@ -53,10 +54,11 @@ impl Shutdown {
     }
 
     /// Runs a background loop, which has to return once `soft` is cancelled and not before.
-    pub fn spawn_loop<F>(&self, name: &'static str, work: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+    pub fn spawn_loop(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_boxed(name, Box::pin(work));
+    }
+
+    fn spawn_boxed(&self, name: &'static str, work: BoxFuture<'static, ()>) {
         let shutdown = self.clone();
         // No span around it: what a loop does belongs to the traces of those for whom it does it.
         let mut running = tokio::spawn(work);
