@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use chassis::Result;
+use chassis::{Error, Result};
 use model::event::{Event, ExecutionEvents};
 use model::graph::Graph;
 use model::kind::Kind;
@@ -83,15 +83,15 @@ impl Rows {
     /// Writes everything, in the lock order: executions, waits, logs.
     pub async fn write(&mut self, conn: &mut PgConnection) -> Result<()> {
         self.seal();
-        write::insert_executions(conn, &self.born).await?;
+        write::insert_executions(conn, &self.born)
+            .await
+            .map_err(|error| unless_deleted(error, &self.born))?;
         write::move_executions(conn, &self.moved).await?;
         write::delete_waits(conn, &self.gone_waits).await?;
         let changed = write::update_logs(conn, &self.changed_logs).await?;
         if changed != self.changed_logs.id.len() as u64 {
             // Under the execution's lock nobody else ends its attempts.
-            return Err(chassis::Error::internal(
-                "an attempt that is over was to change",
-            ));
+            return Err(Error::internal("an attempt that is over was to change"));
         }
         write::insert_logs(conn, &self.new_logs).await?;
         write::insert_waits(conn, &self.new_waits).await?;
@@ -342,4 +342,54 @@ fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.route.push(log.route);
     rows.will_retry.push(log.will_retry);
     rows.event_seq.push(log.event_seq);
+}
+
+/// A workflow may be deleted between the catalog's answer and the commit. Of the rows the first is named: a
+/// batch is halved until the culprit is alone, and only then does anybody read the error.
+fn unless_deleted(error: sqlx::Error, born: &NewExecutions) -> Error {
+    match (Error::constraint(&error), born.workflow_id.first()) {
+        (Some("workflow_executions_workflow_id_fkey"), Some(id)) => {
+            Error::not_found("workflow", id)
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use tonic::Code;
+
+    use super::*;
+    use crate::fixtures::World;
+
+    #[tokio::test]
+    async fn start_of_a_workflow_that_was_just_deleted_finds_none() {
+        let world = World::new().await;
+        let line = world.line(1).await;
+        let mut rows = Rows {
+            born: NewExecutions {
+                id: vec![Uuid::now_v7()],
+                workflow_id: vec![Uuid::now_v7()],
+                client_id: vec![line.client],
+                status: vec!["RUNNING".to_owned()],
+                started_at: vec![Utc::now()],
+                completed_at: vec![None],
+                metadata: vec![None],
+                updated_at: vec![Utc::now()],
+                workflow_version: vec![1],
+                started_by: vec!["user:1".to_owned()],
+                error: vec![None],
+                error_code: vec![None],
+                simulation: vec![false],
+                event_count: vec![1],
+            },
+            ..Rows::default()
+        };
+        let mut conn = world.pool.acquire().await.unwrap();
+        let error = rows.write(&mut conn).await.unwrap_err();
+        assert_eq!(error.code(), Code::NotFound);
+        rows.born.workflow_id = vec![line.workflow];
+        rows.write(&mut conn).await.unwrap();
+    }
 }
