@@ -4,6 +4,7 @@
 mod access;
 mod bad_input;
 mod contract;
+mod counting;
 mod house;
 mod onboarding;
 mod running;

@@ -1,19 +1,18 @@
-//! What happens to executions: repeated calls, jobs that fail, cancelling, versions, simulations, and
-//! reports that must equal a recount of the rows.
+//! What happens to executions: repeated calls, jobs that fail, cancelling, versions.
 
 use platform::client::{Session, request_id};
 use proto::catalog::v1::{ApplyWorkflowRequest, ArchiveWorkflowRequest, DeactivateWorkflowRequest};
 use proto::execution::v1::{
     CancelExecutionRequest, ExecutionStatus, ExtendJobRequest, FailJobRequest, Job,
-    ListExecutionsRequest, SimulateWorkflowRequest, StartExecutionRequest, StepStatus, WaitKind,
+    StartExecutionRequest, StepStatus, WaitKind,
 };
-use proto::reporting::v1::SummarizeReportsRequest;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::story::{Acts, Outcome, Story, object, refused, until};
+use crate::story::{Acts, Outcome, Story, object, refused};
 
-fn fail(job: &Job) -> FailJobRequest {
+/// What a worker says of a job that it could not do.
+pub fn fail(job: &Job) -> FailJobRequest {
     FailJobRequest {
         job_id: job.id.clone(),
         worker: "story".into(),
@@ -24,7 +23,7 @@ fn fail(job: &Job) -> FailJobRequest {
     }
 }
 
-async fn cancel(session: &Session, id: &str) -> Result<ExecutionStatus, Status> {
+pub async fn cancel(session: &Session, id: &str) -> Result<ExecutionStatus, Status> {
     let request = CancelExecutionRequest {
         id: id.into(),
         reason: "not needed".into(),
@@ -275,166 +274,5 @@ async fn only_active_workflows_start() -> Outcome {
         admin.finished(&running.id).await?.status(),
         ExecutionStatus::Completed
     );
-    story.end().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn simulations_have_no_effects() -> Outcome {
-    let story = Story::begin().await?;
-    let workflow = story.publish(platform::demo::DOCUMENTS[0]).await?;
-    let admin = &story.admin;
-    let answer = |value| prost_types::ListValue {
-        values: vec![prost_types::Value {
-            kind: Some(prost_types::value::Kind::StructValue(object(
-                json!({ "output": value }),
-            ))),
-        }],
-    };
-    let request = SimulateWorkflowRequest {
-        workflow_id: workflow.id.clone(),
-        version: 0,
-        input_data: None,
-        mocks: [(
-            "Document Collection".to_owned(),
-            answer(json!({ "documentsComplete": true })),
-        )]
-        .into(),
-    };
-    let simulated = admin
-        .executions
-        .clone()
-        .simulate_workflow(request)
-        .await?
-        .into_inner();
-    assert_eq!(
-        simulated.execution.unwrap_or_default().status(),
-        ExecutionStatus::Completed
-    );
-    assert_eq!(simulated.logs.len(), 5);
-    assert!(simulated.unvisited_step_ids.is_empty());
-    assert_eq!(
-        story
-            .recount("select count(*) from execution.workflow_executions")
-            .await?,
-        0
-    );
-
-    let request = StartExecutionRequest {
-        workflow_id: workflow.id.clone(),
-        metadata: Some(object(
-            json!({ "simulation": true, "inputData": { "documentsComplete": true } }),
-        )),
-        request_id: request_id(),
-    };
-    let stored = admin
-        .executions
-        .clone()
-        .start_execution(request)
-        .await?
-        .into_inner();
-    assert!(
-        stored.completed_at.is_some(),
-        "a stored simulation is over at once"
-    );
-    let request = ListExecutionsRequest {
-        filter: "simulation = false".into(),
-        ..Default::default()
-    };
-    let real = admin
-        .executions
-        .clone()
-        .list_executions(request)
-        .await?
-        .into_inner();
-    assert!(real.executions.is_empty());
-    assert_eq!(
-        story
-            .recount("select count(*) from execution.outbox")
-            .await?,
-        0
-    );
-    assert_eq!(
-        story
-            .recount("select count(*) from execution.notifications")
-            .await?,
-        0
-    );
-    story.end().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reports_equal_a_recount() -> Outcome {
-    let story = Story::begin().await?;
-    let admin = &story.admin;
-    let retry = json!({ "action": "work", "retry": { "maxAttempts": 1 } });
-    let workflow = story
-        .sequence(&[
-            (
-                "Tell",
-                "notification",
-                json!({ "notificationType": "email" }),
-            ),
-            ("Work", "custom", retry),
-        ])
-        .await?;
-    for n in 0..24 {
-        let execution = admin.start(&workflow, json!({ "n": n })).await?;
-        match n % 4 {
-            0 => drop(cancel(admin, &execution.id).await?),
-            1 => drop(
-                admin
-                    .jobs
-                    .clone()
-                    .fail_job(fail(&admin.job("work").await?))
-                    .await?,
-            ),
-            // Left open at the end.
-            2 if n > 20 => {}
-            _ => admin.complete(&admin.job("work").await?, json!({})).await?,
-        }
-    }
-    let recount = async |status: &str| {
-        let sql = format!(
-            "select count(*) from execution.workflow_executions where status = '{status}' and not simulation"
-        );
-        story.recount(&sql).await
-    };
-    let expected = (
-        story
-            .recount("select count(*) from execution.workflow_executions where not simulation")
-            .await?,
-        recount("COMPLETED").await?,
-        recount("FAILED").await?,
-        recount("CANCELLED").await?,
-        recount("RUNNING").await?,
-    );
-    assert_eq!((expected.0, expected.2, expected.3), (24, 6, 6));
-    let jobs = "select count(*) from execution.execution_logs l join catalog.workflow_steps s on s.id = l.step_id \
-                where s.name = 'Work' and l.status in ('COMPLETED', 'FAILED', 'SKIPPED')";
-    let activations = story.recount(jobs).await?;
-    until("the summary equals the rows", async || {
-        let summary = admin
-            .reports
-            .clone()
-            .summarize_reports(SummarizeReportsRequest::default())
-            .await?
-            .into_inner();
-        let total = summary.total.unwrap_or_default();
-        let work = summary
-            .by_step
-            .into_iter()
-            .find(|step| step.name == "Work")
-            .unwrap_or_default();
-        Ok(expected
-            == (
-                total.total_executions,
-                total.completed_executions,
-                total.failed_executions,
-                total.cancelled_executions,
-                total.running_executions,
-            )
-            && work.activations == activations)
-    })
-    .await?;
     story.end().await
 }

@@ -1,0 +1,74 @@
+//! The reading calls, on rows of the test's making.
+
+use std::time::Duration;
+
+use chassis::Shutdown;
+use chassis::auth::{Caller, User};
+use chassis::idempotency::RequestKey;
+use chassis::server::CallerGone;
+use model::status::Role;
+use model::wire;
+use prost::Message;
+use proto::execution::v1::execution_service_server::ExecutionService;
+use proto::execution::v1::history_service_server::HistoryService;
+use proto::execution::v1::job_service_server::JobService;
+use proto::execution::v1::task_service_server::TaskService;
+use proto::execution::v1::watch_execution_response::Change as Changed;
+use proto::execution::v1::{self as pb, step_event};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+use super::executions::Executions;
+use super::history::History;
+use super::jobs::Jobs;
+use super::tasks::Tasks;
+use crate::committer::{Committer, Hints};
+use crate::fixtures::World;
+use crate::state::Service;
+
+mod executions;
+mod jobs;
+mod streams;
+
+fn service(world: &World) -> Service {
+    let shutdown = Shutdown::new();
+    let definitions = world.definitions();
+    let (handed, _) = mpsc::channel(1);
+    let hints = Hints::default();
+    let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let pool = world.pool.clone();
+    let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
+    Service {
+        pool,
+        committer,
+        definitions,
+        changes,
+        jobs,
+        shutdown,
+    }
+}
+
+fn call<T>(body: T) -> Request<T> {
+    let mut request = Request::new(body);
+    request.extensions_mut().insert(Caller::User(User {
+        id: Uuid::from_u128(5),
+        email: "ann@x.org".to_owned(),
+        name: "Ann".to_owned(),
+        role: Role::User,
+        groups: vec!["chefs".to_owned()],
+    }));
+    request
+}
+
+async fn only_execution(service: &Service) -> pb::Execution {
+    let executions = Executions::new(service.clone());
+    let list = executions
+        .list_executions(call(pb::ListExecutionsRequest::default()))
+        .await;
+    let [execution] = <[_; 1]>::try_from(list.unwrap().into_inner().executions).unwrap();
+    execution
+}
