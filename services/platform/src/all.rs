@@ -100,8 +100,10 @@ impl Running {
             )
         };
         tokio::select! {
-            _ = serving => {}
+            biased;
+            // A service that ends once it was told to has done nothing wrong.
             () = self.shutdown.soft.cancelled() => return Err(Stopped.into()),
+            _ = serving => {}
             Some(ended) = self.services.join_next() => return Err(describe(ended)),
             () = tokio::time::sleep(START) => bail!("the services do not get ready"),
         }
@@ -127,6 +129,7 @@ impl Running {
             }
         };
         let failure = tokio::select! {
+            biased;
             () = self.shutdown.soft.cancelled() => None,
             Some(ended) = self.services.join_next() => Some(describe(ended)),
             reason = gone => Some(anyhow::anyhow!(reason.unwrap_or_default())),
@@ -175,4 +178,36 @@ async fn database(config: &AllConfig) -> anyhow::Result<(Option<Postgres>, Strin
     let postgres = tokio::task::spawn_blocking(move || Postgres::start(&options, &say)).await??;
     let url = postgres.url("postgres");
     Ok((Some(postgres), url))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    /// Which of two things that have both happened is seen first is chance, unless it is said.
+    #[tokio::test]
+    async fn services_that_end_when_told_to_are_no_failure() {
+        for _ in 0..64 {
+            let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+            let mut services = JoinSet::new();
+            services.spawn(async { ("catalog", Ok(())) });
+            let running = Running {
+                addresses: Addresses {
+                    catalog: nowhere,
+                    execution: nowhere,
+                    reporting: nowhere,
+                },
+                admin: None,
+                private_database_url: None,
+                services,
+                shutdown: Shutdown::default(),
+                postgres: None,
+            };
+            tokio::task::yield_now().await;
+            running.shutdown.soft.cancel();
+            running.wait().await.expect("it was told to stop");
+        }
+    }
 }

@@ -151,7 +151,11 @@ where
 }
 
 fn may_repeat(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+    // UNKNOWN is what the library makes of a connection that broke in the middle; no service answers so.
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::Unknown
+    )
 }
 
 /// Runs `work` for every item, at most `limit` at a time; the first error ends it.

@@ -43,7 +43,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// `custom` job there is: not for an installation where others do real work.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// How many executions to start.
+    /// How many executions to start: 30 to 10000.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(i64::from(cases::FEWEST)..=10_000))]
     executions: u32,
 
