@@ -82,6 +82,10 @@ pub const ACCESS: AccessTable = &[
         Access::User,
     ),
     (
+        "/workflow.catalog.v1.WorkflowService/ExportWorkflow",
+        Access::User,
+    ),
+    (
         "/workflow.catalog.v1.WorkflowService/ValidateWorkflow",
         Access::User,
     ),

@@ -5,6 +5,7 @@
 mod object;
 mod read;
 mod text;
+mod write;
 
 use std::collections::HashSet;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use self::object::Faults;
+pub use self::write::{Owner, write};
 use crate::editing;
 use crate::fields::{ClientFields, StepFields};
 

@@ -110,6 +110,14 @@ impl WorkflowService for Workflows {
         Ok(Response::new(applied))
     }
 
+    async fn export_workflow(
+        &self,
+        request: Request<pb::ExportWorkflowRequest>,
+    ) -> Answer<pb::ExportWorkflowResponse> {
+        let exported = versions::export(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(exported))
+    }
+
     async fn validate_workflow(
         &self,
         request: Request<pb::ValidateWorkflowRequest>,

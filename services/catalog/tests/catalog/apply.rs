@@ -6,13 +6,13 @@ use tonic::Code;
 use crate::harness::{Catalog, IN_USE, errors, malformed, refused, violations};
 
 /// The workflows in use, each as a document of its own.
-fn in_use() -> Vec<String> {
+pub fn in_use() -> Vec<String> {
     let list = IN_USE.split("\n- ").skip(1);
     list.map(|document| document.replace("\n  ", "\n"))
         .collect()
 }
 
-const TWO_STEPS: &str = r#"
+pub const TWO_STEPS: &str = r#"
 client: { name: Acme }
 workflow: { name: W }
 steps:

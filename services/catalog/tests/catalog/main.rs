@@ -6,6 +6,7 @@
 
 mod apply;
 mod clients;
+mod export;
 mod harness;
 mod identity;
 mod publishing;

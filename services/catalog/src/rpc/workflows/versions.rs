@@ -4,14 +4,18 @@ use chassis::input::Input;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::definition::Definition;
+use model::status::WorkflowStatus;
 use model::wire;
 use proto::catalog::v1 as pb;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::message::{condition, id_or_empty};
+use crate::document::{self, Owner};
+use crate::publish;
 use crate::rpc::fit;
 use crate::store::versions::{self, VersionSummary};
-use crate::store::workflows;
+use crate::store::{clients, workflows};
 
 pub async fn list(
     pool: &PgPool,
@@ -101,5 +105,49 @@ pub async fn get(
         published_by: id_or_empty(version.published_by),
         published_at: Some(wire::timestamp(version.published_at)),
         workflow_id,
+    })
+}
+
+pub async fn export(
+    pool: &PgPool,
+    request: pb::ExportWorkflowRequest,
+) -> Result<pb::ExportWorkflowResponse> {
+    let mut input = Input::new();
+    let id = input.uuid("id", &request.id);
+    if request.version < 0 {
+        input.push("version", "must be 0 (the working copy) or more");
+    }
+    input.finish()?;
+    let mut snapshot = db::snapshot(pool).await?;
+    let workflow = workflows::get(&mut snapshot, id)
+        .await?
+        .ok_or_else(|| Error::not_found("workflow", id))?;
+    let is_active = workflow.status == WorkflowStatus::Active;
+    let (definition, publish) = if request.version == 0 {
+        let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+        (definition, is_active && !workflow.has_unpublished_changes)
+    } else {
+        let version = versions::get(&mut snapshot, id, request.version)
+            .await?
+            .ok_or_else(|| Error::not_found("workflow version", request.version))?;
+        let definition = serde_json::from_str(&version.definition).map_err(Error::internal)?;
+        (definition, true)
+    };
+    let owner = owner(&mut snapshot, definition.client_id).await?;
+    snapshot.commit().await?;
+    Ok(pb::ExportWorkflowResponse {
+        document: document::write(&definition, &owner, publish)?,
+    })
+}
+
+/// By name, so that the document fits another installation, unless the name says too little here.
+async fn owner(conn: &mut PgConnection, id: Uuid) -> Result<Owner> {
+    let client = clients::get(conn, id)
+        .await?
+        .ok_or_else(|| Error::not_found("client", id))?;
+    let name = client.fields.name;
+    Ok(match clients::find(conn, &name).await?.as_slice() {
+        [_] => Owner::Named { name },
+        _ => Owner::Id(id),
     })
 }
