@@ -43,41 +43,37 @@ struct Identity {
 }
 
 impl Peer {
-    /// The service at `address`, over a `channel`.
+    /// `address` is `host:port` or an http:// URL. Connects with the first call, and again when the
+    /// connection was lost.
     pub fn connect_lazy(address: &str, key: ServiceKey, own_name: &'static str) -> Result<Self> {
+        let url = if address.contains("://") {
+            address.to_owned()
+        } else {
+            format!("http://{address}")
+        };
+        let endpoint = Endpoint::from_shared(url).map_err(|_| {
+            Error::precondition(
+                "ADDRESS_INVALID",
+                format!("{address} is not host:port or a URL"),
+            )
+        })?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .connect_lazy();
         let identity = Arc::new(Identity {
             key,
             own_name,
             token: Mutex::default(),
         });
         Ok(Self {
-            channel: OtelGrpcLayer.layer(channel(address)?),
+            channel: OtelGrpcLayer.layer(channel),
             identity,
         })
     }
-}
-
-/// `address` is `host:port` or an http:// URL. Connects with the first call, and again when the connection
-/// was lost.
-pub fn channel(address: &str) -> Result<Channel> {
-    let url = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
-    };
-    let endpoint = Endpoint::from_shared(url).map_err(|_| {
-        Error::precondition(
-            "ADDRESS_INVALID",
-            format!("{address} is not host:port or a URL"),
-        )
-    })?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_lazy())
 }
 
 impl Identity {

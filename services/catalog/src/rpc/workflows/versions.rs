@@ -1,4 +1,4 @@
-//! Published versions. Invariant: they are only read.
+//! Published versions, and workflows as documents. Invariant: nothing here writes.
 
 use chassis::input::Input;
 use chassis::page::Page;
@@ -122,9 +122,9 @@ pub async fn export(
     let workflow = workflows::get(&mut snapshot, id)
         .await?
         .ok_or_else(|| Error::not_found("workflow", id))?;
-    let is_active = workflow.status == WorkflowStatus::Active;
     let (definition, publish) = if request.version == 0 {
         let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+        let is_active = workflow.status == WorkflowStatus::Active;
         (definition, is_active && !workflow.has_unpublished_changes)
     } else {
         let version = versions::get(&mut snapshot, id, request.version)

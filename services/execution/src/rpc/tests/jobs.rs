@@ -2,12 +2,9 @@
 
 use super::*;
 
-#[tokio::test]
-async fn worker_that_waits_gets_a_job_that_comes_later() {
-    let world = World::new().await;
-    let line = world.line(1).await;
-    let jobs = Jobs::new(service(&world));
-    let request = pb::ActivateJobsRequest {
+/// From a worker that would wait for half a minute.
+fn patient() -> Request<pb::ActivateJobsRequest> {
+    call(pb::ActivateJobsRequest {
         worker: "w".to_owned(),
         job_types: vec!["pack".to_owned()],
         wait_timeout: Some(prost_types::Duration {
@@ -15,11 +12,15 @@ async fn worker_that_waits_gets_a_job_that_comes_later() {
             nanos: 0,
         }),
         ..pb::ActivateJobsRequest::default()
-    };
-    let (answer, ()) = tokio::join!(
-        jobs.activate_jobs(call(request)),
-        world.jobs(line, "pack", 1)
-    );
+    })
+}
+
+#[tokio::test]
+async fn worker_that_waits_gets_a_job_that_comes_later() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let jobs = Jobs::new(service(&world));
+    let (answer, ()) = tokio::join!(jobs.activate_jobs(patient()), world.jobs(line, "pack", 1));
     assert_eq!(answer.unwrap().into_inner().jobs.len(), 1);
 }
 
@@ -27,15 +28,7 @@ async fn worker_that_waits_gets_a_job_that_comes_later() {
 async fn nothing_waits_on_for_a_worker_that_left() {
     let world = World::new().await;
     let jobs = Jobs::new(service(&world));
-    let mut request = call(pb::ActivateJobsRequest {
-        worker: "w".to_owned(),
-        job_types: vec!["pack".to_owned()],
-        wait_timeout: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..pb::ActivateJobsRequest::default()
-    });
+    let mut request = patient();
     let gone = CallerGone::default();
     request.extensions_mut().insert(gone.clone());
     let waiting = tokio::time::timeout(Duration::from_secs(20), jobs.activate_jobs(request));
