@@ -10,6 +10,7 @@ use proto::catalog::v1 as pb;
 use proto::catalog::v1::auth_service_server::AuthService;
 use sqlx::PgPool;
 use tonic::Request;
+use uuid::Uuid;
 
 use super::Answer;
 use super::users::message;
@@ -56,6 +57,7 @@ impl AuthService for Auth {
             name: user.name.clone(),
             role: user.role,
             groups: user.groups.clone(),
+            session_id: Uuid::now_v7(),
         };
         let (access_token, expires_at) = self.signer.token(&speaker, now)?;
         Ok(tonic::Response::new(pb::LoginResponse {

@@ -4,6 +4,7 @@
 pub mod clients;
 pub mod names;
 pub mod requests;
+pub mod revocations;
 pub mod signing_keys;
 pub mod steps;
 pub mod transitions;

@@ -64,6 +64,7 @@ impl SigningKey {
             name: user.name.clone(),
             role: user.role.as_str().to_owned(),
             groups: user.groups.clone(),
+            sid: user.session_id,
             iss: USER_ISSUER.to_owned(),
             iat: issued_at.timestamp(),
             exp: expires_at.timestamp(),

@@ -31,6 +31,8 @@ pub struct User {
     pub role: Role,
     /// Groups whose tasks the user may decide.
     pub groups: Vec<String>,
+    /// The sign-in that the token came of: when it ends, so does the token.
+    pub session_id: Uuid,
 }
 
 /// Who makes a call.

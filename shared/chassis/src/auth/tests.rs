@@ -39,6 +39,7 @@ fn ada() -> User {
         name: "Ada".to_owned(),
         role: Role::Admin,
         groups: vec!["legal".to_owned()],
+        session_id: Uuid::from_u128(8),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct UserClaims {
     pub name: String,
     pub role: String,
     pub groups: Vec<String>,
+    pub sid: Uuid,
     pub iss: String,
     pub iat: i64,
     pub exp: i64,
@@ -73,6 +74,7 @@ pub(super) fn verify_user(token: &str, key: &PublicKey) -> Result<(User, DateTim
         name: claims.name,
         role: Role::parse(&claims.role).ok_or(Refused)?,
         groups: claims.groups,
+        session_id: claims.sid,
     };
     Ok((
         user,

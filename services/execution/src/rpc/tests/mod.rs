@@ -60,6 +60,7 @@ fn call<T>(body: T) -> Request<T> {
         name: "Ann".to_owned(),
         role: Role::User,
         groups: vec!["chefs".to_owned()],
+        session_id: Uuid::from_u128(8),
     }));
     request
 }
