@@ -224,6 +224,7 @@ pub fn user_token() -> String {
         name: "Ada".to_owned(),
         role: Role::User,
         groups: Vec::new(),
+        session_id: Uuid::from_u128(8),
     };
     let now = Utc::now();
     signing_key()
