@@ -17,6 +17,10 @@ pub const ACCESS: AccessTable = &[
     ("/workflow.catalog.v1.UserService/ListUsers", Access::User),
     ("/workflow.catalog.v1.UserService/UpdateUser", Access::Admin),
     (
+        "/workflow.catalog.v1.AuditService/ListAuditEvents",
+        Access::Admin,
+    ),
+    (
         "/workflow.catalog.v1.ClientService/CreateClient",
         Access::User,
     ),

@@ -40,6 +40,15 @@ pub struct Config {
     /// admin-password of the data folder.
     #[arg(long, env = "WFP_ADMIN_PASSWORD", hide_env_values = true)]
     pub admin_password: Option<String>,
+
+    /// Days for which it is kept who changed what: 1 to 3650.
+    #[arg(
+        long,
+        env = "WFP_AUDIT_DAYS",
+        default_value_t = 400,
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
+    pub audit_days: u16,
 }
 
 impl Config {

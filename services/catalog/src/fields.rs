@@ -17,6 +17,41 @@ pub struct ClientFields {
     pub is_active: bool,
 }
 
+impl ClientFields {
+    /// What makes these fields the `wanted` ones, in words.
+    pub fn changes(&self, wanted: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (field, is, wanted) in [
+            ("name", Some(&self.name), Some(&wanted.name)),
+            ("email", self.email.as_ref(), wanted.email.as_ref()),
+            ("phone", self.phone.as_ref(), wanted.phone.as_ref()),
+            ("address", self.address.as_ref(), wanted.address.as_ref()),
+            ("company", self.company.as_ref(), wanted.company.as_ref()),
+            ("notes", self.notes.as_ref(), wanted.notes.as_ref()),
+        ] {
+            match (is, wanted) {
+                (is, wanted) if is == wanted => {}
+                (None, Some(wanted)) => lines.push(format!("set {field} to {wanted:?}")),
+                (Some(is), None) => lines.push(format!("cleared {field}, which was {is:?}")),
+                (is, wanted) => lines.push(format!(
+                    "changed {field} from {:?} to {:?}",
+                    is.map_or("", String::as_str),
+                    wanted.map_or("", String::as_str)
+                )),
+            }
+        }
+        if self.is_active != wanted.is_active {
+            let what = if wanted.is_active {
+                "activated"
+            } else {
+                "deactivated"
+            };
+            lines.push(what.to_owned());
+        }
+        lines
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepFields {
     pub name: String,

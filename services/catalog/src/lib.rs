@@ -18,6 +18,7 @@ use std::sync::Arc;
 use chassis::auth::{ServiceKey, UserKeys, Verifier};
 use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
+use proto::catalog::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT};
 use proto::catalog::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
 use proto::catalog::v1::client_service_server::{ClientServiceServer, SERVICE_NAME as CLIENT};
 use proto::catalog::v1::definition_service_server::{
@@ -63,7 +64,12 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let prepared = async {
         if let Some(done) = shutdown.soft.run_until_cancelled(preparing).await {
             done?;
-            let keeping = housekeeping::run(pool.clone(), Arc::clone(&signer), shutdown.clone());
+            let keeping = housekeeping::run(
+                pool.clone(),
+                Arc::clone(&signer),
+                config.audit_days,
+                shutdown.clone(),
+            );
             shutdown.spawn_loop("catalog.housekeeping", keeping);
             readiness.set(true);
         }
@@ -78,7 +84,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
             service_key.public().clone(),
             UserKeys::Local(signer.accepted()),
         ),
-        serving: vec![AUTH, USER, CLIENT, WORKFLOW, DEFINITION],
+        serving: vec![AUTH, USER, AUDIT, CLIENT, WORKFLOW, DEFINITION],
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
         limits: Limits::default(),
@@ -124,6 +130,7 @@ fn routes(
         passwords: Arc::clone(passwords),
         master: master.clone(),
     };
+    let audit = rpc::audit::Audit { pool: pool.clone() };
     let clients = rpc::clients::Clients { pool: pool.clone() };
     let workflows = rpc::workflows::Workflows { pool: pool.clone() };
     let definitions = rpc::definitions::Definitions { pool: pool.clone() };
@@ -134,6 +141,7 @@ fn routes(
     }
     Routes::new(compressed!(AuthServiceServer::new(auth)))
         .add_service(compressed!(UserServiceServer::new(users)))
+        .add_service(compressed!(AuditServiceServer::new(audit)))
         .add_service(compressed!(ClientServiceServer::new(clients)))
         .add_service(compressed!(WorkflowServiceServer::new(workflows)))
         .add_service(compressed!(DefinitionServiceServer::new(definitions)))

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::{Answer, check_etag, fit, present};
 use crate::fields::{self, ClientFields};
+use crate::store::audit::{self, Object};
 use crate::store::clients::{self, Client};
 use crate::store::requests;
 
@@ -57,6 +58,8 @@ impl ClientService for Clients {
                 return found(clients::get(conn, id).await?, id);
             }
             clients::insert(conn, id, &fields).await?;
+            let lines = [format!("created client {:?}", fields.name)];
+            audit::record(conn, &caller, "CreateClient", Object::Client(id), &lines).await?;
             found(clients::get(conn, id).await?, id)
         })
         .await?;
@@ -99,6 +102,7 @@ impl ClientService for Clients {
     }
 
     async fn update_client(&self, request: Request<pb::UpdateClientRequest>) -> Answer<pb::Client> {
+        let caller = auth::caller(&request)?.clone();
         let request = request.into_inner();
         let wanted = present("client", request.client)?;
         let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &filled(&wanted))?;
@@ -112,8 +116,10 @@ impl ClientService for Clients {
             check_etag("client", &wanted.etag, before.revision)?;
             let mut fields = before.fields.clone();
             patch(&mut fields, &wanted, &mask, &mut Input::new());
-            if fields != before.fields {
+            let lines = before.fields.changes(&fields);
+            if !lines.is_empty() {
                 clients::update(conn, id, &fields).await?;
+                audit::record(conn, &caller, "UpdateClient", Object::Client(id), &lines).await?;
             }
             found(clients::get(conn, id).await?, id)
         })
@@ -122,6 +128,7 @@ impl ClientService for Clients {
     }
 
     async fn delete_client(&self, request: Request<pb::DeleteClientRequest>) -> Answer<()> {
+        let caller = auth::caller(&request)?.clone();
         let request = request.into_inner();
         let mut input = Input::new();
         let id = input.uuid("id", &request.id);
@@ -129,6 +136,8 @@ impl ClientService for Clients {
         db::transaction(&self.pool, async move |conn| {
             let client = found(clients::lock(conn, id).await?, id)?;
             check_etag("client", &request.etag, client.revision)?;
+            let lines = [format!("deleted client {:?}", client.fields.name)];
+            audit::record(conn, &caller, "DeleteClient", Object::Client(id), &lines).await?;
             clients::delete(conn, id).await
         })
         .await?;

@@ -1,6 +1,7 @@
 //! The catalog's calls: from the wire into the platform's own types, and back. Invariant: nothing below
 //! here knows of requests, and every malformed field is refused before the database is asked.
 
+pub mod audit;
 pub mod auth;
 pub mod clients;
 pub mod definitions;

@@ -1,6 +1,7 @@
 //! All of the catalog's SQL, by table. Invariant: one statement a function, on a connection that the
 //! caller owns; what a violated constraint means to a caller is said where the statement stands.
 
+pub mod audit;
 pub mod clients;
 pub mod names;
 pub mod requests;

@@ -5,6 +5,7 @@ use chassis::Shutdown;
 use chassis::auth::ServiceKey;
 use chassis::config::Common;
 use devkit::{Database, Folder};
+use proto::catalog::v1::audit_service_client::AuditServiceClient;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use proto::catalog::v1::client_service_client::ClientServiceClient;
 use proto::catalog::v1::definition_service_client::DefinitionServiceClient;
@@ -67,6 +68,7 @@ pub fn config(database: &Database, folder: &Folder) -> Config {
         master_key_file: Some(folder.master_key()),
         admin_email: ADMIN_EMAIL.to_owned(),
         admin_password: Some(ADMIN_PASSWORD.to_owned()),
+        audit_days: 400,
     }
 }
 
@@ -134,6 +136,10 @@ impl Catalog {
 
     pub fn auth(&self, token: &str) -> AuthServiceClient<Called> {
         AuthServiceClient::new(self.called(token))
+    }
+
+    pub fn audit(&self, token: &str) -> AuditServiceClient<Called> {
+        AuditServiceClient::new(self.called(token))
     }
 
     pub fn users(&self, token: &str) -> UserServiceClient<Called> {
