@@ -102,7 +102,8 @@ pub fn email_fault(email: &str) -> Option<&'static str> {
             && !domain.contains('@')
             && !domain.starts_with('.')
             && !domain.ends_with('.')
-    }) && !email.contains(char::is_whitespace);
+    }) && !email.contains(char::is_whitespace)
+        && model::text::name_fault(email).is_none();
     (!plausible).then_some("is not an email address such as `name@example.com`")
 }
 
@@ -129,7 +130,7 @@ mod tests {
         for good in ["a@b", "admin@localhost", "jane.doe+x@mail.example.com"] {
             assert_eq!(email_fault(good), None, "{good:?}");
         }
-        for bad in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@.c", "a@c."] {
+        for bad in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@.c", "a@c.", "a\u{200b}@b", "a@b\u{ad}", "a\u{308}@b"] {
             assert!(email_fault(bad).is_some(), "{bad:?}");
         }
     }

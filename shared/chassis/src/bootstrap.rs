@@ -1,5 +1,6 @@
-//! Makes what migrations take for granted: a role and a schema for each service. May be run at any
-//! time, by several at once, and changes nothing that is already as it should be.
+//! Makes what migrations take for granted: a role and a schema for each service, and the extension that
+//! searching needs. May be run at any time, by several at once, and changes nothing that is already as it
+//! should be.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -43,7 +44,12 @@ fn explain(error: sqlx::Error) -> Error {
     match error.as_database_error().and_then(|e| e.code()).as_deref() {
         Some("42501") => Error::precondition(
             "BOOTSTRAP_DENIED",
-            format!("the database user may not create the roles and schemas: {error}"),
+            format!("the database user may not create the roles, schemas and extension: {error}"),
+        ),
+        // Feature not supported; undefined file.
+        Some("0A000" | "58P01") => Error::precondition(
+            "EXTENSION_MISSING",
+            format!("PostgreSQL lacks its contrib modules, of which pg_trgm is needed: {error}"),
         ),
         _ => error.into(),
     }
@@ -62,6 +68,7 @@ async fn attempt_once(url: &str) -> Result<(), sqlx::Error> {
         ensure_membership(&mut transaction, &role).await?;
         ensure_schema(&mut transaction, service, &role).await?;
     }
+    ensure_extension(&mut transaction).await?;
     transaction.commit().await?;
     conn.close().await
 }
@@ -116,6 +123,20 @@ async fn ensure_schema(
         Ok(())
     } else {
         run(conn, format!("create schema {schema} authorization {role}")).await
+    }
+}
+
+/// Trigrams, by which the catalog's lists are searched. Trusted: who may create schemas may create it.
+async fn ensure_extension(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let exists: bool = sqlx::query_scalar(
+        "-- chassis.has_extension\nselect exists (select from pg_extension where extname = 'pg_trgm')",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if exists {
+        Ok(())
+    } else {
+        run(conn, "create extension pg_trgm".to_owned()).await
     }
 }
 

@@ -83,6 +83,14 @@ pub fn snapshot(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Post
     Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
 }
 
+/// As [`snapshot`], for lists: each statement is planned for the values at hand. Optional restrictions
+/// make a plan for all values one that walks the whole table.
+pub fn listing(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
+    const BEGIN: &str = "begin isolation level repeatable read, read only; \
+                         set local plan_cache_mode = force_custom_plan";
+    Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
+}
+
 async fn take_role(conn: &mut PgConnection, role: &'static str) -> Result<(), sqlx::Error> {
     let already: bool = sqlx::query_scalar("-- chassis.current_role\nselect current_user = $1")
         .bind(role)

@@ -1,7 +1,7 @@
 //! The filters of list methods: `field op literal`, joined by AND. Owns the grammar; a field or an
 //! operator that is not in the method's table is refused, so a filter never silently lists too much.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -14,11 +14,19 @@ use lexer::{Lexeme, Literal};
 
 const MOST_CHARS: usize = 2000;
 
-/// What a field holds, and so which operators it has: `=` for all but instants, which have `>=`
-/// and `<` (half-open ranges).
+/// Of a text that is searched for: longer ones find nothing that a shorter one would not.
+const MOST_SEARCHED: usize = 100;
+
+/// What a field holds, and so which operators it has: `=` for most, `>=` and `<` (half-open ranges) for
+/// instants, `:` (contains) for what is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Equal to the letter.
     Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Contains the text, whatever the case.
+    Search,
     Bool,
     Uuid,
     Instant,
@@ -31,6 +39,20 @@ enum Op {
     Equal,
     AtLeast,
     Before,
+    Contains,
+}
+
+impl Op {
+    /// What fields of this kind are compared with.
+    fn all_of(kind: Kind) -> &'static [(&'static str, Op)] {
+        match kind {
+            Kind::Instant => &[(">=", Op::AtLeast), ("<", Op::Before)],
+            Kind::Search => &[(":", Op::Contains)],
+            Kind::Text | Kind::Word(_) | Kind::Bool | Kind::Uuid | Kind::Json => {
+                &[("=", Op::Equal)]
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +86,24 @@ impl Filter {
             Operand::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// What the searched columns of a row are LIKE, both in lower case. Each word of theirs begins behind a
+    /// space: one or two characters are looked for only there, because an index of trigrams knows
+    /// nothing shorter within words.
+    pub fn pattern(&self, field: &str) -> Option<String> {
+        let Operand::Text(text) = self.find(field, Op::Contains)? else {
+            return None;
+        };
+        let mut pattern = String::from(if text.chars().count() < 3 { "% " } else { "%" });
+        for c in text.chars() {
+            if matches!(c, '\\' | '%' | '_') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        Some(pattern)
     }
 
     pub fn bool(&self, field: &str) -> Option<bool> {
@@ -145,8 +185,9 @@ fn parse(text: &str, fields: &[(&str, Kind)]) -> Result<Filter, String> {
         else {
             return Err(incomplete());
         };
-        let op = operator(op)?;
-        let operand = operand(kind_of(field, fields)?, field, op, &rest[2])?;
+        let kind = kind_of(field, fields)?;
+        let op = operator(kind, field, op)?;
+        let operand = operand(kind, field, &rest[2])?;
         if terms
             .iter()
             .any(|term| term.field == *field && term.op == op)
@@ -176,15 +217,13 @@ fn incomplete() -> String {
     "is not of the form: field = \"value\" AND field >= \"value\"".to_owned()
 }
 
-fn operator(op: &str) -> Result<Op, String> {
-    match op {
-        "=" => Ok(Op::Equal),
-        ">=" => Ok(Op::AtLeast),
-        "<" => Ok(Op::Before),
-        _ => Err(format!(
-            "the operator {op} is not known; there are =, >= and <"
-        )),
-    }
+fn operator(kind: Kind, field: &str, op: &str) -> Result<Op, String> {
+    let known = Op::all_of(kind);
+    let found = known.iter().find(|(sign, _)| *sign == op);
+    found.map(|(_, op)| *op).ok_or_else(|| {
+        let signs: Vec<&str> = known.iter().map(|(sign, _)| *sign).collect();
+        format!("{field} is compared with {}", signs.join(" and "))
+    })
 }
 
 fn kind_of(field: &str, fields: &[(&str, Kind)]) -> Result<Kind, String> {
@@ -207,30 +246,33 @@ fn kind_of(field: &str, fields: &[(&str, Kind)]) -> Result<Kind, String> {
         })
 }
 
-fn operand(kind: Kind, field: &str, op: Op, lexeme: &Lexeme) -> Result<Operand, String> {
-    let instant_op = op != Op::Equal;
-    if (kind == Kind::Instant) != instant_op {
-        let ops = if kind == Kind::Instant {
-            ">= and <"
-        } else {
-            "="
-        };
-        return Err(format!("{field} is compared with {ops}"));
-    }
+fn operand(kind: Kind, field: &str, lexeme: &Lexeme) -> Result<Operand, String> {
     let literal = lexeme.literal();
     let text = literal.text;
     match kind {
         Kind::Text => Ok(Operand::Text(text.to_owned())),
+        Kind::Word(words) if words.contains(&text) => Ok(Operand::Text(text.to_owned())),
+        Kind::Word(words) => return Err(format!("{field} wants one of {}", words.join(", "))),
+        Kind::Search if is_searchable(text) => Ok(Operand::Text(text.to_owned())),
+        Kind::Search => Err("1 to 100 characters, among them a letter or a digit"),
         Kind::Bool => text.parse().map(Operand::Bool).map_err(|_| "true or false"),
         Kind::Uuid => parse_uuid(text).map(Operand::Uuid).ok_or("a UUID"),
         Kind::Instant => DateTime::parse_from_rfc3339(text)
+            .ok()
+            .filter(|at| (1..=9999).contains(&at.to_utc().year()))
             .map(|at| Operand::Instant(at.to_utc()))
-            .map_err(|_| "an instant like \"2026-01-31T08:00:00Z\""),
+            .ok_or("an instant like \"2026-01-31T08:00:00Z\""),
         Kind::Json => json(&literal)
             .map(Operand::Json)
             .ok_or("a number, true, false, null or \"text\""),
     }
     .map_err(|wanted| format!("{field} wants {wanted}"))
+}
+
+fn is_searchable(text: &str) -> bool {
+    text.chars().count() <= MOST_SEARCHED
+        && text.chars().any(char::is_alphanumeric)
+        && !text.chars().any(char::is_control)
 }
 
 fn json(literal: &Literal) -> Option<Value> {

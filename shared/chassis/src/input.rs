@@ -82,6 +82,18 @@ impl Input {
         text.to_owned()
     }
 
+    /// A text that things are known and told apart by: one line, without what the eye cannot see.
+    pub fn name(&mut self, field: &str, text: &str, chars: RangeInclusive<usize>) -> String {
+        let before = self.violations.len();
+        let name = self.text(field, text, chars);
+        if self.violations.len() == before
+            && let Some(fault) = model::text::name_fault(&name)
+        {
+            self.push(field, fault);
+        }
+        name
+    }
+
     /// A JSON object within a limit.
     pub fn json(
         &mut self,

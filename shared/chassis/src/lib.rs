@@ -12,6 +12,7 @@ pub mod filter;
 pub mod idempotency;
 pub mod input;
 pub mod mask;
+pub mod order;
 pub mod page;
 pub mod server;
 pub mod shutdown;

@@ -15,6 +15,10 @@ use crate::input::parse_uuid;
 
 const DEFAULT_SIZE: i32 = 50;
 const LARGEST_SIZE: i32 = 1000;
+/// Of a token: our own are far shorter.
+const MOST_BYTES: usize = 4096;
+/// Of a text that is a key: names are far shorter.
+const MOST_CHARS: usize = 1000;
 
 /// One page of a list that is read by key.
 #[derive(Debug, Clone)]
@@ -80,6 +84,30 @@ impl Page {
         )))
     }
 
+    /// Where the page begins in a list ordered by (text, id).
+    pub fn after_text(&self) -> Result<Option<(String, Uuid)>> {
+        let Some(keys) = &self.after else {
+            return Ok(None);
+        };
+        let [text, id] = keys.as_slice() else {
+            return Err(malformed());
+        };
+        if text.chars().count() > MOST_CHARS || text.chars().any(char::is_control) {
+            return Err(malformed());
+        }
+        let id = parse_uuid(id).ok_or_else(malformed)?;
+        Ok(Some((text.clone(), id)))
+    }
+
+    /// Where the page begins in a list ordered by a number of its own.
+    pub fn after_number(&self) -> Result<Option<i32>> {
+        match self.after.as_deref() {
+            None => Ok(None),
+            Some([number]) => Ok(Some(number.parse().map_err(|_| malformed())?)),
+            Some(_) => Err(malformed()),
+        }
+    }
+
     /// The token of the page after a row with these keys.
     pub fn next_token(&self, keys: &[&dyn Display]) -> String {
         let token = Token {
@@ -95,6 +123,11 @@ impl Page {
         self.next_token(&[&instant.timestamp_micros(), &id])
     }
 
+    /// The token after a row of a list ordered by (text, id).
+    pub fn next_text(&self, text: &str, id: Uuid) -> String {
+        self.next_token(&[&text, &id])
+    }
+
     /// Cuts rows read with `limit + 1` to the page. The token is empty on the last page.
     pub fn cut<T>(&self, rows: &mut Vec<T>, next: impl FnOnce(&T) -> String) -> String {
         let limit = usize::try_from(self.limit).expect("a page size is small and positive");
@@ -107,6 +140,9 @@ impl Page {
 }
 
 fn read(token: &str) -> Option<Token> {
+    if token.len() > MOST_BYTES {
+        return None;
+    }
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token).ok()?).ok()
 }
 
@@ -162,6 +198,35 @@ mod tests {
             let forged = Page::parse(1, &forged, &[]).expect("valid");
             assert!(forged.after_instant().is_err());
         }
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_refused() {
+        let page = Page::parse(1, "", &[]).expect("valid");
+        let again = |token: &str| Page::parse(1, token, &[]).expect("valid");
+        let id = Uuid::from_u128(42);
+        let by_name = again(&page.next_text("Ünïcode \"%_", id));
+        let after = by_name.after_text().expect("well-formed");
+        assert_eq!(after, Some(("Ünïcode \"%_".to_owned(), id)));
+        assert!(by_name.after_instant().is_err() && by_name.after_number().is_err());
+        let by_number = again(&page.next_token(&[&-7]));
+        assert_eq!(by_number.after_number().expect("well-formed"), Some(-7));
+        assert!(by_number.after_text().is_err() && by_number.after_instant().is_err());
+        for forged in [
+            page.next_text("a\0b", id),
+            page.next_text(&"x".repeat(1001), id),
+            page.next_token(&[&"a", &"no id"]),
+            page.next_token(&[&"a", &id, &id]),
+            page.next_token(&[&(i64::from(i32::MAX) + 1)]),
+            page.next_token(&[]),
+        ] {
+            let forged = again(&forged);
+            assert!(forged.after_text().is_err() && forged.after_number().is_err());
+        }
+        let long = page.next_text(&"x".repeat(5000), id);
+        assert!(Page::parse(1, &long, &[]).is_err());
+        assert_eq!(page.after_text().expect("a first page"), None);
+        assert_eq!(page.after_number().expect("a first page"), None);
     }
 
     #[test]

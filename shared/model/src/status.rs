@@ -12,6 +12,7 @@ macro_rules! words {
 
         impl $name {
             pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
+            pub const WORDS: &'static [&'static str] = &[$( $word ),+];
 
             /// The schema's word.
             pub fn as_str(self) -> &'static str {

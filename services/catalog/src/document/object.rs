@@ -101,6 +101,36 @@ impl Fields {
         text.unwrap_or_default()
     }
 
+    /// As [`Self::text`], for what things are known and told apart by.
+    pub fn name(
+        &mut self,
+        name: &'static str,
+        chars: RangeInclusive<usize>,
+        faults: &mut Faults,
+    ) -> Option<String> {
+        let text = self.text(name, chars, faults)?;
+        if let Some(fault) = model::text::name_fault(&text) {
+            faults.push(&self.path_of(name), fault);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// As [`Self::name`], and its absence is a fault; then empty.
+    pub fn required_name(
+        &mut self,
+        name: &'static str,
+        chars: RangeInclusive<usize>,
+        faults: &mut Faults,
+    ) -> String {
+        let before = faults.0.len();
+        let text = self.name(name, chars, faults);
+        if text.is_none() && faults.0.len() == before {
+            faults.push(&self.path_of(name), "is required");
+        }
+        text.unwrap_or_default()
+    }
+
     pub fn bool(&mut self, name: &'static str, default: bool, faults: &mut Faults) -> bool {
         match self.take(name) {
             None => default,

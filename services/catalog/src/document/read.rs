@@ -50,7 +50,7 @@ pub fn read(value: Value, faults: &mut Faults) -> Option<Document> {
     top.finish(faults);
 
     let mut workflow = workflow?;
-    let name = workflow.required_text("name", fields::NAME, faults);
+    let name = workflow.required_name("name", fields::NAME, faults);
     let description = workflow.text("description", fields::DESCRIPTION, faults);
     let publish = match workflow.take("status") {
         None => false,
@@ -90,7 +90,7 @@ fn read_client(value: Value, faults: &mut Faults) -> Option<ClientRef> {
         };
     }
     let mut object = Fields::open("client".into(), value, faults)?;
-    let name = object.required_text("name", fields::NAME, faults);
+    let name = object.required_name("name", fields::NAME, faults);
     let email = object.text("email", fields::EMAIL, faults);
     if let Some(fault) =
         (email.as_deref().filter(|email| !email.is_empty())).and_then(fields::email_fault)
@@ -102,7 +102,7 @@ fn read_client(value: Value, faults: &mut Faults) -> Option<ClientRef> {
         email: email.and_then(fields::non_empty),
         phone: (object.text("phone", fields::PHONE, faults)).and_then(fields::non_empty),
         address: (object.text("address", fields::ADDRESS, faults)).and_then(fields::non_empty),
-        company: (object.text("company", fields::COMPANY, faults)).and_then(fields::non_empty),
+        company: (object.name("company", fields::COMPANY, faults)).and_then(fields::non_empty),
         notes: (object.text("notes", fields::NOTES, faults)).and_then(fields::non_empty),
         is_active: object.bool("isActive", true, faults),
     };
@@ -117,10 +117,10 @@ fn read_step(index: usize, value: Value, faults: &mut Faults) -> Option<Step> {
         faults.push(&object.path_of("key"), fault);
     }
     let step_fields = StepFields {
-        name: object.required_text("name", fields::NAME, faults),
+        name: object.required_name("name", fields::NAME, faults),
         description: (object.text("description", fields::DESCRIPTION, faults))
             .and_then(fields::non_empty),
-        step_type: object.required_text("stepType", fields::STEP_TYPE, faults),
+        step_type: object.required_name("stepType", fields::STEP_TYPE, faults),
         order: object.order("order", index, faults),
         config: (object.settings("config", faults)).unwrap_or_default(),
         is_required: object.bool("isRequired", true, faults),

@@ -1,11 +1,9 @@
 //! ClientService. Invariant: an update touches the fields that its mask names, and no others.
 
 use chassis::auth;
-use chassis::filter::{Filter, Kind};
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use chassis::mask::Mask;
-use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::wire;
 use proto::catalog::v1 as pb;
@@ -14,11 +12,13 @@ use sqlx::PgPool;
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Answer, check_etag, fit, present};
+use super::{Answer, check_etag, present};
 use crate::fields::{self, ClientFields};
 use crate::store::audit::{self, Object};
 use crate::store::clients::{self, Client};
 use crate::store::requests;
+
+mod list;
 
 const CHANGEABLE: &[&str] = &[
     "name",
@@ -79,26 +79,8 @@ impl ClientService for Clients {
         &self,
         request: Request<pb::ListClientsRequest>,
     ) -> Answer<pb::ListClientsResponse> {
-        let request = request.into_inner();
-        let page = Page::parse(
-            request.page_size,
-            &request.page_token,
-            &["ListClients", &request.filter],
-        )?;
-        let filter = Filter::parse(
-            &request.filter,
-            &[("name", Kind::Text), ("is_active", Kind::Bool)],
-        )?;
-        let restriction = (filter.text("name"), filter.bool("is_active"));
-        let after = page.after_instant()?;
-        let mut conn = db::acquire(&self.pool).await?;
-        let rows = clients::list(&mut conn, restriction, after, page.limit + 1).await?;
-        let token = |row: &Client| page.next_instant(row.created_at, row.id);
-        let (clients, next_page_token) = fit(&page, rows, token, message);
-        Ok(Response::new(pb::ListClientsResponse {
-            clients,
-            next_page_token,
-        }))
+        let page = list::list(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(page))
     }
 
     async fn update_client(&self, request: Request<pb::UpdateClientRequest>) -> Answer<pb::Client> {
@@ -168,7 +150,7 @@ fn filled(client: &pb::Client) -> Vec<&'static str> {
 /// Takes over what the mask names; what is wrong with it goes to `input`.
 fn patch(fields: &mut ClientFields, wanted: &pb::Client, mask: &Mask, input: &mut Input) {
     if mask.has("name") {
-        fields.name = input.text("client.name", &wanted.name, fields::NAME);
+        fields.name = input.name("client.name", &wanted.name, fields::NAME);
     }
     if mask.has("email") {
         let email = input.text("client.email", &wanted.email, fields::EMAIL);
@@ -186,7 +168,7 @@ fn patch(fields: &mut ClientFields, wanted: &pb::Client, mask: &Mask, input: &mu
         fields.address = fields::non_empty(address);
     }
     if mask.has("company") {
-        let company = input.text("client.company", &wanted.company, fields::COMPANY);
+        let company = input.name("client.company", &wanted.company, fields::COMPANY);
         fields.company = fields::non_empty(company);
     }
     if mask.has("notes") {

@@ -33,6 +33,14 @@ fn check_etag(kind: &'static str, etag: &str, revision: i64) -> Result<()> {
     Err(Error::stale_etag(kind))
 }
 
+/// Refuses to change what was fixed at creation; saying it again does no harm. `stored` is in lower case.
+fn check_fixed(field: &str, wanted: &str, stored: &str) -> Result<()> {
+    if wanted.is_empty() || wanted.to_lowercase() == stored {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format!("is fixed: it stays {stored:?}")))
+}
+
 /// The person to whom a change is put down.
 fn author(caller: &Caller) -> Option<Uuid> {
     match caller {

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use chassis::auth;
-use chassis::filter::{Filter, Kind};
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use chassis::mask::Mask;
-use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::status::Role;
 use model::wire;
@@ -17,11 +15,13 @@ use sqlx::PgPool;
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Answer, check_etag, fit, present};
+use super::{Answer, check_etag, check_fixed, present};
 use crate::fields;
 use crate::identity::{MasterKey, Passwords};
-use crate::store::users::{self, NewUser, User, UserFilter};
+use crate::store::users::{self, NewUser, User};
 use crate::store::{self, requests};
+
+mod list;
 
 const CHANGEABLE: &[&str] = &["name", "role", "groups"];
 
@@ -45,7 +45,7 @@ impl UserService for Users {
         if let Some(fault) = fields::email_fault(&email).filter(|_| !email.is_empty()) {
             input.push("user.email", fault);
         }
-        let name = input.text("user.name", &wanted.name, fields::NAME);
+        let name = input.name("user.name", &wanted.name, fields::NAME);
         let role = match wanted.role {
             0 => Role::User,
             role => read_role(&mut input, role),
@@ -91,39 +91,8 @@ impl UserService for Users {
         &self,
         request: Request<pb::ListUsersRequest>,
     ) -> Answer<pb::ListUsersResponse> {
-        let request = request.into_inner();
-        let page = Page::parse(
-            request.page_size,
-            &request.page_token,
-            &["ListUsers", &request.filter],
-        )?;
-        let filter = Filter::parse(
-            &request.filter,
-            &[
-                ("email", Kind::Text),
-                ("role", Kind::Text),
-                ("group", Kind::Text),
-            ],
-        )?;
-        let role = filter.text("role");
-        if role.is_some_and(|role| Role::parse(role).is_none()) {
-            return Err(Error::invalid("filter", "role is ADMIN or USER").into());
-        }
-        let email = filter.text("email").map(str::to_lowercase);
-        let mut conn = db::acquire(&self.pool).await?;
-        let restriction = UserFilter {
-            email: email.as_deref(),
-            role,
-            group: filter.text("group"),
-        };
-        let after = page.after_instant()?;
-        let rows = users::list(&mut conn, restriction, after, page.limit + 1).await?;
-        let token = |row: &User| page.next_instant(row.created_at, row.id);
-        let (users, next_page_token) = fit(&page, rows, token, message);
-        Ok(Response::new(pb::ListUsersResponse {
-            users,
-            next_page_token,
-        }))
+        let page = list::list(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(page))
     }
 
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Answer<pb::User> {
@@ -136,7 +105,7 @@ impl UserService for Users {
         let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
         let mut input = Input::new();
         let id = input.uuid("user.id", &wanted.id);
-        let name = (mask.has("name")).then(|| input.text("user.name", &wanted.name, fields::NAME));
+        let name = (mask.has("name")).then(|| input.name("user.name", &wanted.name, fields::NAME));
         let role = (mask.has("role")).then(|| read_role(&mut input, wanted.role));
         let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
         input.finish()?;
@@ -148,6 +117,7 @@ impl UserService for Users {
             }
             let before = found(users::lock(conn, id).await?, id)?;
             check_etag("user", &wanted.etag, before.revision)?;
+            check_fixed("user.email", &wanted.email, &before.email)?;
             let after = User {
                 name: name.clone().unwrap_or_else(|| before.name.clone()),
                 role: role.unwrap_or(before.role),
@@ -215,7 +185,7 @@ fn read_groups(input: &mut Input, groups: &[String]) -> Vec<String> {
         return Vec::new();
     }
     let mut read: Vec<String> = (groups.iter().enumerate())
-        .map(|(index, group)| input.text(&format!("user.groups[{index}]"), group, fields::GROUP))
+        .map(|(index, group)| input.name(&format!("user.groups[{index}]"), group, fields::GROUP))
         .collect();
     if read.iter().map(String::len).sum::<usize>() > fields::MAX_GROUP_BYTES {
         let most = fields::MAX_GROUP_BYTES;

@@ -2,6 +2,7 @@
 //! here but who calls.
 
 mod lifecycle;
+mod list;
 mod message;
 mod steps;
 mod transitions;
@@ -40,7 +41,7 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ListWorkflowsRequest>,
     ) -> Answer<pb::ListWorkflowsResponse> {
-        let page = workflow::list(&self.pool, request.into_inner()).await?;
+        let page = list::list(&self.pool, request.into_inner()).await?;
         Ok(Response::new(page))
     }
 

@@ -5,8 +5,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{After, on_constraint};
+use super::on_constraint;
 use crate::fields::ClientFields;
+
+mod list;
+
+pub use list::{ClientFilter, ClientOrder, list};
 
 /// A company for which workflows are run.
 #[derive(Debug, Clone)]
@@ -107,33 +111,6 @@ pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Vec<Uuid>> {
     )
     .fetch_all(conn)
     .await?)
-}
-
-pub async fn list(
-    conn: &mut PgConnection,
-    (name, is_active): (Option<&str>, Option<bool>),
-    after: After,
-    limit: i64,
-) -> Result<Vec<Client>> {
-    let rows = sqlx::query_as!(
-        Row,
-        "-- catalog.list_clients
-        select id, name, email, phone, address, company, notes, is_active, created_at, updated_at, revision
-        from catalog.clients
-        where ($1::text is null or name = $1)
-          and ($2::boolean is null or is_active = $2)
-          and ($3::timestamptz is null or (created_at, id) > ($3, $4::uuid))
-        order by created_at, id
-        limit $5",
-        name,
-        is_active,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(Client::from).collect())
 }
 
 pub async fn update(conn: &mut PgConnection, id: Uuid, fields: &ClientFields) -> Result<()> {

@@ -14,10 +14,8 @@ pub mod versions;
 pub mod workflows;
 
 use chassis::{Error, Result};
-use chrono::{DateTime, Utc};
 use model::status::{Role, WorkflowStatus};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
 /// A word of one of the schema's enum types, read as text.
 #[derive(sqlx::Type)]
@@ -35,9 +33,6 @@ impl From<Word> for Role {
         Self::parse(&word.0).expect("the column's type has no other words")
     }
 }
-
-/// The row after which a page of a list ordered by age goes on.
-pub type After = Option<(DateTime<Utc>, Uuid)>;
 
 /// Replaces the error of a statement if it violated a named constraint.
 fn on_constraint(error: sqlx::Error, known: &[(&str, &dyn Fn() -> Error)]) -> Error {

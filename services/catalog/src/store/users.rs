@@ -6,7 +6,11 @@ use model::status::Role;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{After, Word, on_constraint};
+use super::{Word, on_constraint};
+
+mod list;
+
+pub use list::{UserFilter, UserOrder, list};
 
 /// A person's account, without the password's hash: that leaves the table only for a login.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,14 +34,6 @@ pub struct NewUser<'a> {
     pub name: &'a str,
     pub role: Role,
     pub groups: &'a [String],
-}
-
-/// What a list is restricted to.
-#[derive(Debug, Default)]
-pub struct UserFilter<'a> {
-    pub email: Option<&'a str>,
-    pub role: Option<&'a str>,
-    pub group: Option<&'a str>,
 }
 
 pub async fn insert(conn: &mut PgConnection, user: NewUser<'_>) -> Result<()> {
@@ -118,34 +114,6 @@ pub async fn count_admins(conn: &mut PgConnection) -> Result<i64> {
         select count(*) as "count!" from catalog.users where role = 'ADMIN'"#
     )
     .fetch_one(conn)
-    .await?)
-}
-
-pub async fn list(
-    conn: &mut PgConnection,
-    filter: UserFilter<'_>,
-    after: After,
-    limit: i64,
-) -> Result<Vec<User>> {
-    Ok(sqlx::query_as!(
-        User,
-        r#"-- catalog.list_users
-        select id, email, name, role::text as "role!: Word", groups, created_at, updated_at, revision
-        from catalog.users
-        where ($1::text is null or email = $1)
-          and ($2::text is null or role = $2::text::catalog.user_role)
-          and ($3::text is null or groups @> array[$3::text])
-          and ($4::timestamptz is null or (created_at, id) > ($4, $5::uuid))
-        order by created_at, id
-        limit $6"#,
-        filter.email,
-        filter.role,
-        filter.group,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(conn)
     .await?)
 }
 

@@ -83,24 +83,72 @@ pub async fn latest(conn: &mut PgConnection, workflow_id: Uuid) -> Result<Option
     Ok(row.map(|row| (row.version, row.digest)))
 }
 
-/// A workflow's versions below `before`, newest first.
-pub async fn list(
+/// What a list is restricted to; nothing restricts nothing.
+#[derive(Debug, Default)]
+pub struct VersionFilter {
+    pub published_by: Option<Uuid>,
+    pub published_from: Option<DateTime<Utc>>,
+    pub published_before: Option<DateTime<Utc>>,
+}
+
+/// A workflow's versions above `after`, oldest first.
+pub async fn list_up(
     conn: &mut PgConnection,
     workflow_id: Uuid,
-    before: Option<i32>,
+    filter: VersionFilter,
+    after: Option<i32>,
     limit: i64,
 ) -> Result<Vec<VersionSummary>> {
     Ok(sqlx::query_as!(
         VersionSummary,
-        r#"-- catalog.list_versions
+        r#"-- catalog.list_versions_up
         select version, definition ->> 'name' as "name!", definition ->> 'description' as description,
             published_by, published_at
         from catalog.workflow_versions
-        where workflow_id = $1 and ($2::integer is null or version < $2)
-        order by version desc
-        limit $3"#,
+        where workflow_id = $1
+          and ($2::uuid is null or published_by = $2)
+          and ($3::timestamptz is null or published_at >= $3)
+          and ($4::timestamptz is null or published_at < $4)
+          and ($5::integer is null or version > $5)
+        order by version
+        limit $6"#,
         workflow_id,
-        before,
+        filter.published_by,
+        filter.published_from,
+        filter.published_before,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await?)
+}
+
+/// A workflow's versions below `after`, newest first.
+pub async fn list_down(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    filter: VersionFilter,
+    after: Option<i32>,
+    limit: i64,
+) -> Result<Vec<VersionSummary>> {
+    Ok(sqlx::query_as!(
+        VersionSummary,
+        r#"-- catalog.list_versions_down
+        select version, definition ->> 'name' as "name!", definition ->> 'description' as description,
+            published_by, published_at
+        from catalog.workflow_versions
+        where workflow_id = $1
+          and ($2::uuid is null or published_by = $2)
+          and ($3::timestamptz is null or published_at >= $3)
+          and ($4::timestamptz is null or published_at < $4)
+          and ($5::integer is null or version < $5)
+        order by version desc
+        limit $6"#,
+        workflow_id,
+        filter.published_by,
+        filter.published_from,
+        filter.published_before,
+        after,
         limit
     )
     .fetch_all(conn)

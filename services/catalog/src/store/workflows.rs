@@ -7,7 +7,11 @@ use model::status::WorkflowStatus;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{After, Word, on_constraint};
+use super::{Word, on_constraint};
+
+mod list;
+
+pub use list::{WorkflowFilter, WorkflowOrder, list};
 
 /// A workflow without its parts.
 #[derive(Debug, Clone)]
@@ -34,14 +38,6 @@ pub struct NewWorkflow<'a> {
     pub description: Option<&'a str>,
     pub client_id: Uuid,
     pub created_by: Option<Uuid>,
-}
-
-/// What a list is restricted to.
-#[derive(Debug, Default)]
-pub struct WorkflowFilter<'a> {
-    pub client_id: Option<Uuid>,
-    pub status: Option<&'a str>,
-    pub name: Option<&'a str>,
 }
 
 /// What decides whether an execution may start.
@@ -115,35 +111,6 @@ pub async fn find(conn: &mut PgConnection, client_id: Uuid, name: &str) -> Resul
         order by created_at, id limit 2",
         client_id,
         name
-    )
-    .fetch_all(conn)
-    .await?)
-}
-
-pub async fn list(
-    conn: &mut PgConnection,
-    filter: WorkflowFilter<'_>,
-    after: After,
-    limit: i64,
-) -> Result<Vec<Workflow>> {
-    Ok(sqlx::query_as!(
-        Workflow,
-        r#"-- catalog.list_workflows
-        select id, name, description, client_id, status::text as "status!: Word", version, created_by,
-            created_at, updated_at, revision, has_unpublished_changes
-        from catalog.workflows
-        where ($1::uuid is null or client_id = $1)
-          and ($2::text is null or status = $2::text::catalog.workflow_status)
-          and ($3::text is null or name = $3)
-          and ($4::timestamptz is null or (created_at, id) > ($4, $5::uuid))
-        order by created_at, id
-        limit $6"#,
-        filter.client_id,
-        filter.status,
-        filter.name,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit
     )
     .fetch_all(conn)
     .await?)

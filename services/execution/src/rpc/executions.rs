@@ -3,10 +3,11 @@
 
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::json::INPUT;
-use model::status::ExecutionStatus;
+use model::status::{ExecutionStatus, StepStatus};
 use proto::execution::v1 as pb;
 use proto::execution::v1::execution_service_server::ExecutionService;
 use serde_json::{Map, Value};
@@ -29,10 +30,15 @@ const MOST_RARE: i64 = 10_000;
 const FILTER: &[(&str, Kind)] = &[
     ("workflow_id", Kind::Uuid),
     ("client_id", Kind::Uuid),
-    ("status", Kind::Text),
+    ("status", Kind::Word(ExecutionStatus::WORDS)),
     ("started_at", Kind::Instant),
     ("simulation", Kind::Bool),
     ("metadata.*", Kind::Json),
+];
+
+const LOG_FILTER: &[(&str, Kind)] = &[
+    ("step_id", Kind::Uuid),
+    ("status", Kind::Word(StepStatus::WORDS)),
 ];
 
 pub struct Executions {
@@ -106,25 +112,24 @@ impl Executions {
     }
 
     async fn list(&self, body: pb::ListExecutionsRequest) -> Result<pb::ListExecutionsResponse> {
-        let query = ["ListExecutions", body.filter.as_str()];
+        let order = Order::parse(&body.order_by, &["started_at"], Order::down("started_at"))?;
+        let query = ["ListExecutions", &body.filter, &order.to_string()];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
-        let after = page.after_instant()?;
+        let run = order.run(page.after_instant()?);
         let mut filter = restriction(&Filter::parse(&body.filter, FILTER)?)?;
         let limit = page.limit;
-        let Filled { items, last } = db::transaction(&self.service.pool, async move |conn| {
-            store::plan_each_time(conn).await?;
-            if let Some(metadata) = &filter.metadata {
-                let most = MOST_RARE;
-                filter.ids = store::executions::with_metadata(conn, metadata, most).await?;
-            }
-            let rows = store::executions::list(conn, &filter, after, limit + 1);
-            fill(rows, limit, |row| {
-                let key = (row.started_at, row.id);
-                (key, view::execution(row, Vec::new()))
-            })
-            .await
+        let mut listing = db::listing(&self.service.pool).await?;
+        if let Some(metadata) = &filter.metadata {
+            let most = MOST_RARE;
+            filter.ids = store::executions::with_metadata(&mut listing, metadata, most).await?;
+        }
+        let rows = store::executions::list(&mut listing, &filter, run, limit + 1);
+        let Filled { items, last } = fill(rows, limit, |row| {
+            let key = (row.started_at, row.id);
+            (key, view::execution(row, Vec::new()))
         })
         .await?;
+        listing.commit().await?;
         Ok(pb::ListExecutionsResponse {
             executions: items,
             next_page_token: last
@@ -140,13 +145,16 @@ impl Executions {
         let mut input = Input::new();
         let id = input.uuid("execution_id", &body.execution_id);
         input.finish()?;
-        let query = ["ListExecutionLogs", body.execution_id.as_str()];
+        let order = Order::parse(&body.order_by, &["seq"], Order::up("seq"))?;
+        let (id_asked, order_asked) = (id.to_string(), order.to_string());
+        let query = ["ListExecutionLogs", &id_asked, &body.filter, &order_asked];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
-        let after = match page.after.as_deref() {
-            None => 0,
-            Some([seq]) => seq.parse().map_err(|_| bad_token())?,
-            Some(_) => return Err(bad_token()),
+        let filter = Filter::parse(&body.filter, LOG_FILTER)?;
+        let filter = store::logs::Filter {
+            step_id: filter.uuid("step_id"),
+            status: filter.text("status").map(str::to_owned),
         };
+        let after = page.after_number()?;
         let mut conn = db::acquire(&self.service.pool).await?;
         let runs = store::executions::runs(&mut conn, id).await?;
         let runs = runs.ok_or_else(|| Error::not_found("execution", id))?;
@@ -154,7 +162,8 @@ impl Executions {
         let graph = definitions
             .pinned(&mut conn, runs.workflow_id, runs.workflow_version)
             .await?;
-        let rows = store::logs::list(&mut conn, id, after, page.limit + 1);
+        let place = store::logs::Place { order, after };
+        let rows = store::logs::list(&mut conn, id, &filter, place, page.limit + 1);
         let Filled { items, last } =
             fill(rows, page.limit, |row| (row.seq, view::log(row, &graph))).await?;
         Ok(pb::ListExecutionLogsResponse {
@@ -191,12 +200,6 @@ fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> b
 }
 
 fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
-    let status = filter.text("status");
-    if let Some(word) = status.filter(|word| ExecutionStatus::parse(word).is_none()) {
-        let words: Vec<&str> = ExecutionStatus::ALL.iter().map(|s| s.as_str()).collect();
-        let description = format!("status wants one of {}, not {word:?}", words.join(", "));
-        return Err(Error::invalid("filter", description));
-    }
     let metadata = filter.nested("metadata");
     if metadata
         .as_ref()
@@ -208,17 +211,13 @@ fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
     Ok(store::executions::Filter {
         workflow_id: filter.uuid("workflow_id"),
         client_id: filter.uuid("client_id"),
-        status: status.map(str::to_owned),
+        status: filter.text("status").map(str::to_owned),
         started_from: filter.at_least("started_at"),
         started_before: filter.before("started_at"),
         simulation: filter.bool("simulation"),
         metadata,
         ids: None,
     })
-}
-
-fn bad_token() -> Error {
-    Error::invalid("page_token", "is not a token that this method returned")
 }
 
 #[tonic::async_trait]

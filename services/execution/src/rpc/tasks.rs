@@ -3,6 +3,7 @@
 use chassis::auth::{self, User};
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::json::INPUT;
@@ -19,7 +20,7 @@ use crate::context;
 use crate::engine::{Answer, Decision};
 use crate::state::Service;
 use crate::store;
-use crate::store::tasks::{Mine, TaskFilter};
+use crate::store::tasks::{Mine, TaskFilter, TaskOrder};
 
 const FILTER: &[(&str, Kind)] = &[
     ("mine", Kind::Bool),
@@ -28,6 +29,8 @@ const FILTER: &[(&str, Kind)] = &[
     ("client_id", Kind::Uuid),
     ("group", Kind::Text),
 ];
+
+const ORDER: &[&str] = &["created_at", "due_at"];
 
 /// Characters of a comment.
 const LONGEST_COMMENT: usize = 10_000;
@@ -44,17 +47,25 @@ impl Tasks {
     async fn list(&self, user: &User, body: pb::ListTasksRequest) -> Result<pb::ListTasksResponse> {
         // Whose tasks are listed is part of the question.
         let asked_by = user.id.to_string();
-        let query = ["ListTasks", body.filter.as_str(), asked_by.as_str()];
+        let order = Order::parse(&body.order_by, ORDER, Order::up("created_at"))?;
+        let query = ["ListTasks", &body.filter, &order.to_string(), &asked_by];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
-        let after = page.after_instant()?;
+        let run = order.run(page.after_instant()?);
+        let by = match order.key {
+            "due_at" => TaskOrder::Due(run),
+            _ => TaskOrder::Created(run),
+        };
         let filter = restriction(&Filter::parse(&body.filter, FILTER)?, user)?;
-        let mut conn = db::acquire(&self.service.pool).await?;
-        let rows = store::tasks::list(&mut conn, &filter, after, page.limit + 1).await?;
+        let mut conn = db::listing(&self.service.pool).await?;
+        let rows = store::tasks::list(&mut conn, &filter, by, page.limit + 1).await?;
         let mut room = Room::default();
         let mut tasks = Vec::with_capacity(rows.len());
-        let mut last = None;
+        let (mut last, mut next) = (None, String::new());
         for row in rows {
-            let key = (row.created_at, row.id);
+            let key = match order.key {
+                "due_at" => (row.due_key(), row.id),
+                _ => (row.created_at, row.id),
+            };
             let definitions = &self.service.definitions;
             let graph = definitions
                 .pinned(&mut conn, row.workflow_id, row.workflow_version)
@@ -63,18 +74,18 @@ impl Tasks {
                 continue;
             };
             if tasks.len() as i64 == page.limit || !room.fits(&task) {
-                let next = last.map(|(created_at, id)| page.next_instant(created_at, id));
-                return Ok(pb::ListTasksResponse {
-                    tasks,
-                    next_page_token: next.unwrap_or_default(),
-                });
+                next = last
+                    .map(|(at, id)| page.next_instant(at, id))
+                    .unwrap_or_default();
+                break;
             }
             tasks.push(task);
             last = Some(key);
         }
+        conn.commit().await?;
         Ok(pb::ListTasksResponse {
             tasks,
-            next_page_token: String::new(),
+            next_page_token: next,
         })
     }
 

@@ -1,6 +1,7 @@
-//! Reads executions. Invariant: nothing here writes; what is listed is in start order, newest first, so a
-//! page never repeats or skips what an earlier page showed.
+//! Reads executions. Invariant: nothing here writes; what is listed is in start order, so a page never repeats
+//! or skips what an earlier page showed.
 
+use chassis::order::Run;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -59,9 +60,6 @@ pub struct Filter {
     /// One of these.
     pub ids: Option<Vec<Uuid>>,
 }
-
-/// The place in a list: start and id of the last row shown.
-pub type Place = (DateTime<Utc>, Uuid);
 
 pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execution>> {
     sqlx::query_as!(
@@ -133,52 +131,76 @@ pub async fn with_metadata(
     Ok(Some(ids).filter(|ids| ids.len() as i64 <= most))
 }
 
-/// At most `limit` executions after a place. Statuses are spelled out because an index on some of them is
-/// used only if the planner sees a constant. A stream, because a page of large metadata is cut short by
-/// its reader before it fills the memory.
+/// One statement a direction. Statuses are spelled out because an index on some of them is used only if the
+/// planner sees a constant.
+macro_rules! statement {
+    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+        let (after_start, after_id) = $after.unzip();
+        sqlx::query_as!(
+            Execution,
+            r#"-- execution.list_executions
+            select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
+                   metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
+                   workflow_version, error, error_code, revision,
+                   null::json as "waits: Json<Vec<Wait>>"
+              from execution.workflow_executions
+             where ($1::uuid is null or workflow_id = $1)
+               and ($2::uuid is null or client_id = $2)
+               and ($3::text is null
+                    or $3 = 'PENDING' and status = 'PENDING' or $3 = 'RUNNING' and status = 'RUNNING'
+                    or $3 = 'COMPLETED' and status = 'COMPLETED' or $3 = 'FAILED' and status = 'FAILED'
+                    or $3 = 'CANCELLED' and status = 'CANCELLED')
+               and ($4::timestamptz is null or started_at >= $4)
+               and ($5::timestamptz is null or started_at < $5)
+               and ($6::bool is null or simulation = $6)
+               and ($7::jsonb is null
+                    or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
+               and ($8::uuid[] is null or id = any($8))
+               and ($9::timestamptz is null or "# + $beyond + r#")
+             order by "# + $order + r#"
+             limit $11"#,
+            $filter.workflow_id,
+            $filter.client_id,
+            $filter.status,
+            $filter.started_from,
+            $filter.started_before,
+            $filter.simulation,
+            $filter.metadata,
+            $filter.ids.as_deref(),
+            after_start,
+            after_id,
+            $limit
+        )
+        .fetch($conn)
+    }};
+}
+
+/// At most `limit` executions, by start. A stream, because a page of large metadata is cut short by its
+/// reader before it fills the memory.
 pub fn list<'c>(
     conn: &'c mut PgConnection,
     filter: &Filter,
-    after: Option<Place>,
+    run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> impl Stream<Item = sqlx::Result<Execution>> + Send + 'c {
-    let (after_start, after_id) = after.unzip();
-    sqlx::query_as!(
-        Execution,
-        r#"-- execution.list_executions
-        select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
-               metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-               workflow_version, error, error_code, revision,
-               null::json as "waits: Json<Vec<Wait>>"
-          from execution.workflow_executions
-         where ($1::uuid is null or workflow_id = $1)
-           and ($2::uuid is null or client_id = $2)
-           and ($3::text is null
-                or $3 = 'PENDING' and status = 'PENDING' or $3 = 'RUNNING' and status = 'RUNNING'
-                or $3 = 'COMPLETED' and status = 'COMPLETED' or $3 = 'FAILED' and status = 'FAILED'
-                or $3 = 'CANCELLED' and status = 'CANCELLED')
-           and ($4::timestamptz is null or started_at >= $4)
-           and ($5::timestamptz is null or started_at < $5)
-           and ($6::bool is null or simulation = $6)
-           and ($7::jsonb is null
-                or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
-           and ($8::uuid[] is null or id = any($8))
-           and ($9::timestamptz is null or (started_at, id) < ($9, $10::uuid))
-         order by started_at desc, id desc
-         limit $11"#,
-        filter.workflow_id,
-        filter.client_id,
-        filter.status,
-        filter.started_from,
-        filter.started_before,
-        filter.simulation,
-        filter.metadata,
-        filter.ids.as_deref(),
-        after_start,
-        after_id,
-        limit
-    )
-    .fetch(conn)
+    match run {
+        Run::Up(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(started_at, id) > ($9, $10::uuid)",
+            "started_at, id"
+        ),
+        Run::Down(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(started_at, id) < ($9, $10::uuid)",
+            "started_at desc, id desc"
+        ),
+    }
 }
 
 /// What the events of an execution are made of, beside its logs.

@@ -1,6 +1,7 @@
 //! Reads logs. Invariant: within an execution logs come in `seq` order, finished ones for events in
 //! `event_seq` order; both are gapless.
 
+use chassis::order::Order;
 use chrono::{DateTime, Utc};
 use model::status::StepStatus;
 use serde_json::{Map, Value};
@@ -36,30 +37,62 @@ pub struct Log {
     pub event_seq: Option<i32>,
 }
 
-/// At most `limit` logs after a seq. A stream, because a page of large outputs is cut short by its reader
-/// before it fills the memory.
-pub fn list(
-    conn: &mut PgConnection,
+/// What a list is restricted to; `None` restricts nothing.
+#[derive(Debug, Default)]
+pub struct Filter {
+    pub step_id: Option<Uuid>,
+    /// A word of `execution.step_status`.
+    pub status: Option<String>,
+}
+
+/// Which way a list runs, and behind which seq it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub order: Order,
+    pub after: Option<i32>,
+}
+
+/// One statement a direction.
+macro_rules! statement {
+    ($conn:ident, $id:ident, $filter:ident, $after:expr, $limit:ident, $beyond:literal, $order:literal) => {
+        sqlx::query_as!(
+            Log,
+            r#"-- execution.list_logs
+            select id, execution_id, step_id, status::text as "status!", message,
+                   data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
+                   activation, attempt, queued_at, available_at, assigned_at,
+                   route as "route: Json<Map<String, Value>>", error_code, event_seq
+              from execution.execution_logs
+             where execution_id = $1
+               and ($2::uuid is null or step_id = $2)
+               and ($3::text is null or status = $3::text::execution.step_status)
+               and ($4::int4 is null or "# + $beyond + r#")
+             order by "# + $order + r#"
+             limit $5"#,
+            $id,
+            $filter.step_id,
+            $filter.status,
+            $after,
+            $limit
+        )
+        .fetch($conn)
+    };
+}
+
+/// At most `limit` logs of an execution. A stream, because a page of large outputs is cut short by its
+/// reader before it fills the memory.
+pub fn list<'c>(
+    conn: &'c mut PgConnection,
     execution_id: Uuid,
-    after_seq: i32,
+    filter: &Filter,
+    place: Place,
     limit: i64,
-) -> impl Stream<Item = sqlx::Result<Log>> + Send {
-    sqlx::query_as!(
-        Log,
-        r#"-- execution.list_logs
-        select id, execution_id, step_id, status::text as "status!", message,
-               data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
-               activation, attempt, queued_at, available_at, assigned_at,
-               route as "route: Json<Map<String, Value>>", error_code, event_seq
-          from execution.execution_logs
-         where execution_id = $1 and seq > $2
-         order by seq
-         limit $3"#,
-        execution_id,
-        after_seq,
-        limit
-    )
-    .fetch(conn)
+) -> impl Stream<Item = sqlx::Result<Log>> + Send + 'c {
+    if place.order.descending {
+        statement!(conn, execution_id, filter, place.after, limit, "seq < $4", "seq desc")
+    } else {
+        statement!(conn, execution_id, filter, place.after, limit, "seq > $4", "seq")
+    }
 }
 
 /// Logs that ended after the event `after_event`, in the order in which they did.

@@ -12,12 +12,3 @@ pub mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod write;
-
-/// Makes the rest of a transaction plan each statement for the values at hand: optional restrictions
-/// make a plan for all values one that walks the whole table.
-pub async fn plan_each_time(conn: &mut sqlx::PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("set local plan_cache_mode = force_custom_plan")
-        .execute(conn)
-        .await
-        .map(drop)
-}

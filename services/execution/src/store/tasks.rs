@@ -1,6 +1,7 @@
 //! Reads tasks. Invariant: a task is open exactly as long as
 //! its row in `waits` is there.
 
+use chassis::order::Run;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -41,52 +42,107 @@ pub struct Mine {
     pub groups: Vec<String>,
 }
 
-/// The place in a list: creation and id of the last task shown.
-pub type Place = (DateTime<Utc>, Uuid);
+/// What a list is ordered by.
+#[derive(Debug)]
+pub enum TaskOrder {
+    Created(Run<DateTime<Utc>>),
+    /// What is due never counts as due at [`Task::due_key`].
+    Due(Run<DateTime<Utc>>),
+}
 
-/// At most `limit` open tasks after a place, oldest first.
+impl Task {
+    /// By what it is ordered when tasks are listed by due time.
+    pub fn due_key(&self) -> DateTime<Utc> {
+        const NEVER: i64 = 253_402_300_799_999_999;
+        let never = DateTime::from_timestamp_micros(NEVER).expect("the last microsecond of 9999");
+        self.due_at.unwrap_or(never)
+    }
+}
+
+/// One statement an order; they differ in where they go on and in which direction.
+macro_rules! statement {
+    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+        let (key, id) = $after.unzip();
+        let mine = $filter.mine.as_ref();
+        let groups = mine.map_or(&[][..], |mine| &mine.groups);
+        sqlx::query_as!(
+            Task,
+            r#"-- execution.list_tasks
+            select w.id, w.execution_id, w.workflow_id, e.workflow_version, w.client_id, w.step_id,
+                   l.status::text as "status!", w.created_at, w.wake_at as due_at,
+                   w.held_by as claimed_by, l.data as "output: Json<Map<String, Value>>"
+              from execution.waits w
+              join execution.execution_logs l on l.id = w.id
+              join execution.workflow_executions e on e.id = w.execution_id
+             where w.kind = 'person'
+               and ($1::text is null
+                    or ((w.held_by is null or w.held_by = $1)
+                        and (w.task_group = any($2::text[]) or lower($1) = any(w.assignees)
+                             or (w.task_group is null and w.assignees = '{}'))))
+               and ($3::uuid is null or w.execution_id = $3)
+               and ($4::uuid is null or w.workflow_id = $4)
+               and ($5::uuid is null or w.client_id = $5)
+               and ($6::text is null or w.task_group = $6)
+               and ($7::timestamptz is null or "# + $beyond + r#")
+             order by "# + $order + r#"
+             limit $9"#,
+            mine.map(|mine| mine.email.as_str()),
+            groups,
+            $filter.execution_id,
+            $filter.workflow_id,
+            $filter.client_id,
+            $filter.group,
+            key,
+            id,
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    }};
+}
+
+/// At most `limit` open tasks.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &TaskFilter,
-    after: Option<Place>,
+    order: TaskOrder,
     limit: i64,
 ) -> sqlx::Result<Vec<Task>> {
-    let (after_created, after_id) = after.unzip();
-    let mine = filter.mine.as_ref();
-    let groups = mine.map_or(&[][..], |mine| &mine.groups);
-    sqlx::query_as!(
-        Task,
-        r#"-- execution.list_tasks
-        select w.id, w.execution_id, w.workflow_id, e.workflow_version, w.client_id, w.step_id,
-               l.status::text as "status!", w.created_at, w.wake_at as due_at,
-               w.held_by as claimed_by, l.data as "output: Json<Map<String, Value>>"
-          from execution.waits w
-          join execution.execution_logs l on l.id = w.id
-          join execution.workflow_executions e on e.id = w.execution_id
-         where w.kind = 'person'
-           and ($1::text is null
-                or ((w.held_by is null or w.held_by = $1)
-                    and (w.task_group = any($2::text[]) or lower($1) = any(w.assignees)
-                         or (w.task_group is null and w.assignees = '{}'))))
-           and ($3::uuid is null or w.execution_id = $3)
-           and ($4::uuid is null or w.workflow_id = $4)
-           and ($5::uuid is null or w.client_id = $5)
-           and ($6::text is null or w.task_group = $6)
-           and ($7::timestamptz is null or (w.created_at, w.id) > ($7, $8::uuid))
-         order by w.created_at, w.id
-         limit $9"#,
-        mine.map(|mine| mine.email.as_str()),
-        groups,
-        filter.execution_id,
-        filter.workflow_id,
-        filter.client_id,
-        filter.group,
-        after_created,
-        after_id,
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    use TaskOrder::{Created, Due};
+    match order {
+        Created(Run::Up(after)) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(w.created_at, w.id) > ($7, $8::uuid)",
+            "w.created_at, w.id"
+        ),
+        Created(Run::Down(after)) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(w.created_at, w.id) < ($7, $8::uuid)",
+            "w.created_at desc, w.id desc"
+        ),
+        Due(Run::Up(after)) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id) > ($7, $8::uuid)",
+            "coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id"
+        ),
+        Due(Run::Down(after)) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id) < ($7, $8::uuid)",
+            "coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z') desc, w.id desc"
+        ),
+    }
 }
 
 /// The log `id` seen as a task. Whether its step is a person's, the definition knows.

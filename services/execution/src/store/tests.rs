@@ -1,16 +1,21 @@
 //! The reading statements, on a real database.
 
+use chassis::order::{Order, Run};
 use serde_json::json;
 use tokio_stream::StreamExt;
 use uuid::Uuid;
 
-use super::executions::{self, Filter, Place};
+use super::executions::{self, Filter};
+use super::tasks::TaskOrder;
 use super::{logs, outbox, tasks};
 use crate::fixtures::{Line, World};
 
+/// Start and id of an execution.
+type Place = (chrono::DateTime<chrono::Utc>, Uuid);
+
 async fn listed(world: &World, filter: &Filter, after: Option<Place>, limit: i64) -> Vec<Place> {
     let mut conn = world.pool.acquire().await.unwrap();
-    let rows = executions::list(&mut conn, filter, after, limit);
+    let rows = executions::list(&mut conn, filter, Run::Down(after), limit);
     let rows = rows
         .map(|row| row.unwrap())
         .map(|row| (row.started_at, row.id));
@@ -219,7 +224,8 @@ async fn mine_is_what_i_may_decide_now() {
             }),
             ..tasks::TaskFilter::default()
         };
-        let listed = tasks::list(&mut conn, &filter, None, 10).await.unwrap();
+        let all = TaskOrder::Created(Run::Up(None));
+        let listed = tasks::list(&mut conn, &filter, all, 10).await.unwrap();
         let mut ids: Vec<Uuid> = listed.iter().map(|task| task.id).collect();
         ids.sort_by_key(|id| all.iter().position(|known| known == id));
         assert_eq!(ids, want, "{email} {groups:?}");
@@ -272,7 +278,12 @@ async fn logs_come_in_the_order_asked_for() {
             .await;
     }
     let mut conn = world.pool.acquire().await.unwrap();
-    let rows = logs::list(&mut conn, id, 1, 3).map(|row| row.unwrap().seq);
+    let place = logs::Place {
+        order: Order::up("seq"),
+        after: Some(1),
+    };
+    let all = logs::Filter::default();
+    let rows = logs::list(&mut conn, id, &all, place, 3).map(|row| row.unwrap().seq);
     assert_eq!(rows.collect::<Vec<_>>().await, [2, 3, 4]);
     let ended = logs::ended_after(&mut conn, id, 3, 9).await.unwrap();
     assert_eq!(ended.iter().map(|log| log.seq).collect::<Vec<_>>(), [2, 5]);

@@ -7,6 +7,7 @@ use std::pin::pin;
 
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -38,10 +39,11 @@ const PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// Entries of each list of a summary.
 const MOST_ENTRIES: usize = 1000;
 
+const REPORT_TYPE: Kind = Kind::Word(&["daily", "weekly", "monthly", "execution"]);
 const FILTER: &[(&str, Kind)] = &[
     ("workflow_id", Kind::Uuid),
     ("execution_id", Kind::Uuid),
-    ("report_type", Kind::Text),
+    ("report_type", REPORT_TYPE),
     ("period_start", Kind::Instant),
 ];
 
@@ -68,26 +70,23 @@ impl Reports {
     }
 
     async fn list(&self, request: ListReportsRequest) -> Result<ListReportsResponse> {
-        let query = ["ListReports", &request.filter];
+        let latest_first = Order::down("period_start");
+        let order = Order::parse(&request.order_by, &["period_start"], latest_first)?;
+        let query = ["ListReports", &request.filter, &order.to_string()];
         let page = Page::parse(request.page_size, &request.page_token, &query)?;
         let filter = Filter::parse(&request.filter, FILTER)?;
-        let report_type = filter.text("report_type");
-        if report_type.is_some_and(|word| ReportType::parse(word).is_none()) {
-            let description = "report_type is daily, weekly, monthly or execution";
-            return Err(Error::invalid("filter", description));
-        }
         let query = store::reports::Query {
             workflow_id: filter.uuid("workflow_id"),
             execution_id: filter.uuid("execution_id"),
-            report_type,
+            report_type: filter.text("report_type"),
             at_least: filter.at_least("period_start"),
             before: filter.before("period_start"),
-            after: page.after_instant()?,
+            run: order.run(page.after_instant()?),
             limit: page.limit + 1,
         };
-        let mut conn = db::acquire(&self.pool).await?;
+        let mut conn = db::listing(&self.pool).await?;
         let complete_through = store::watermark::read(&mut conn).await?;
-        let mut rows = pin!(store::reports::list(&mut conn, &query));
+        let mut rows = pin!(store::reports::list(&mut conn, query));
         let mut response = ListReportsResponse::default();
         let (mut bytes, mut next) = (0, String::new());
         while let Some(row) = rows.try_next().await? {

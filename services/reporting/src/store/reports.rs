@@ -2,6 +2,7 @@
 //! Invariant: a page is a range of one index order, so that no report is listed twice or left out.
 
 use chassis::Result;
+use chassis::order::Run;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -34,46 +35,67 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> Result<Option<Report>> {
     Ok(report)
 }
 
-/// What a list is restricted to.
-#[derive(Debug, Default)]
+/// What a list is restricted to, and how it runs.
+#[derive(Debug)]
 pub struct Query<'a> {
     pub workflow_id: Option<Uuid>,
     pub execution_id: Option<Uuid>,
     pub report_type: Option<&'a str>,
     pub at_least: Option<DateTime<Utc>>,
     pub before: Option<DateTime<Utc>>,
-    /// The last report of the page before.
-    pub after: Option<(DateTime<Utc>, Uuid)>,
+    pub run: Run<DateTime<Utc>>,
     pub limit: i64,
 }
 
-/// Latest period first. A stream, because a page of large reports is cut short by its reader.
+/// One statement a direction.
+macro_rules! statement {
+    ($conn:ident, $query:ident, $after:ident, $beyond:literal, $order:literal) => {{
+        let (after_start, after_id) = $after.unzip();
+        sqlx::query_as!(
+            Report,
+            r#"-- reporting.list_reports
+            select id, workflow_id, execution_id, report_type, metrics, period_start, period_end, created_at
+            from reporting.workflow_reports
+            where ($1::uuid is null or workflow_id = $1)
+                and ($2::uuid is null or execution_id = $2)
+                and ($3::varchar is null or report_type = $3)
+                and ($4::timestamptz is null or period_start >= $4)
+                and ($5::timestamptz is null or period_start < $5)
+                and ($6::timestamptz is null or "# + $beyond + r#")
+            order by "# + $order + r#"
+            limit $8"#,
+            $query.workflow_id,
+            $query.execution_id,
+            $query.report_type,
+            $query.at_least,
+            $query.before,
+            after_start,
+            after_id,
+            $query.limit
+        )
+        .fetch($conn)
+    }};
+}
+
+/// By period. A stream, because a page of large reports is cut short by its reader.
 pub fn list<'c>(
     conn: &'c mut PgConnection,
-    query: &Query<'_>,
+    query: Query<'_>,
 ) -> impl Stream<Item = sqlx::Result<Report>> + Send + 'c {
-    let (after_start, after_id) = query.after.unzip();
-    sqlx::query_as!(
-        Report,
-        r#"-- reporting.list_reports
-        select id, workflow_id, execution_id, report_type, metrics, period_start, period_end, created_at
-        from reporting.workflow_reports
-        where ($1::uuid is null or workflow_id = $1)
-            and ($2::uuid is null or execution_id = $2)
-            and ($3::varchar is null or report_type = $3)
-            and ($4::timestamptz is null or period_start >= $4)
-            and ($5::timestamptz is null or period_start < $5)
-            and ($6::timestamptz is null or (period_start, id) < ($6, $7::uuid))
-        order by period_start desc, id desc
-        limit $8"#,
-        query.workflow_id,
-        query.execution_id,
-        query.report_type,
-        query.at_least,
-        query.before,
-        after_start,
-        after_id,
-        query.limit
-    )
-    .fetch(conn)
+    match query.run {
+        Run::Up(after) => statement!(
+            conn,
+            query,
+            after,
+            "(period_start, id) > ($6, $7::uuid)",
+            "period_start, id"
+        ),
+        Run::Down(after) => statement!(
+            conn,
+            query,
+            after,
+            "(period_start, id) < ($6, $7::uuid)",
+            "period_start desc, id desc"
+        ),
+    }
 }

@@ -33,12 +33,17 @@ pub(super) fn split(text: &str) -> Result<Vec<Lexeme>, String> {
     while let Some(first) = rest.chars().next() {
         let (lexeme, after) = match first {
             '"' => quoted(&rest[1..])?,
+            // Instants hold colons too, but they stand behind an operator.
+            ':' if !matches!(lexemes.last(), Some(Lexeme::Op(_))) => {
+                (Lexeme::Op(":".to_owned()), &rest[1..])
+            }
             '=' | '<' | '>' | '!' => {
                 let (op, after) = cut(rest, |c| matches!(c, '=' | '<' | '>' | '!'));
                 (Lexeme::Op(op), after)
             }
             c if is_word(c) => {
-                let (word, after) = cut(rest, is_word);
+                let is_value = matches!(lexemes.last(), Some(Lexeme::Op(_)));
+                let (word, after) = cut(rest, |c| is_word(c) && (is_value || c != ':'));
                 (Lexeme::Word(word), after)
             }
             other => {

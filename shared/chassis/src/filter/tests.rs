@@ -4,7 +4,9 @@ use super::*;
 use serde_json::json;
 
 const FIELDS: &[(&str, Kind)] = &[
-    ("status", Kind::Text),
+    ("name", Kind::Text),
+    ("status", Kind::Word(&["RUNNING", "FAILED"])),
+    ("text", Kind::Search),
     ("simulation", Kind::Bool),
     ("workflow_id", Kind::Uuid),
     ("started_at", Kind::Instant),
@@ -56,10 +58,28 @@ fn nested_fields_make_one_object() {
 #[test]
 fn quotes_keep_keywords_and_spaces() {
     assert_eq!(
-        filter(r#"status = "a AND b = c""#).text("status"),
+        filter(r#"name = "a AND b = c""#).text("name"),
         Some("a AND b = c")
     );
-    assert_eq!(filter(r#"status = """#).text("status"), Some(""));
+    assert_eq!(filter(r#"name = """#).text("name"), Some(""));
+}
+
+#[test]
+fn a_search_finds_its_text_and_no_pattern_of_it() {
+    let check = |written: &str, pattern: &str| {
+        let parsed = filter(written);
+        assert_eq!(parsed.pattern("text").as_deref(), Some(pattern), "{written}");
+        assert_eq!(parsed.text("text"), None);
+    };
+    check(r#"text : "Acme""#, "%Acme%");
+    check("text:acme", "%acme%");
+    check("text :acme AND status = RUNNING", "%acme%");
+    check(r#"text : "100%_\\\"x""#, r#"%100\%\_\\"x%"#);
+    // Too short for trigrams: only where a word begins.
+    check("text : ac", "% ac%");
+    check("text : 京", "% 京%");
+    check(r#"text : "a%""#, r"% a\%%");
+    assert_eq!(filter("").pattern("text"), None);
 }
 
 #[test]
@@ -77,6 +97,20 @@ fn anything_else_is_refused() {
         "status = RUNNING AND status = FAILED",
         "status >= RUNNING",
         "state = RUNNING",
+        "status = running",
+        "status = SLEEPING",
+        "status : RUN",
+        "name : a",
+        "text = a",
+        "text : \"\"",
+        "text : \"%\"",
+        "text : \"---\"",
+        "text : \"a\nb\"",
+        "text :: a",
+        "text :",
+        "started_at >= 0000-01-01T00:00:00Z",
+        "started_at >= -0001-01-01T00:00:00Z",
+        "started_at >= \"9999-12-31T23:59:59-23:00\"",
         "STATUS = RUNNING",
         "simulation = yes",
         "workflow_id = 42",
@@ -97,6 +131,7 @@ fn anything_else_is_refused() {
         "status = = =",
         "\"status\" = RUNNING",
         &"x".repeat(3000),
+        &format!("text : {}", "x".repeat(101)),
     ] {
         let error = Filter::parse(text, FIELDS).expect_err(text);
         assert_eq!(error.reason(), "INVALID_ARGUMENT", "{text}");

@@ -92,6 +92,18 @@ fn texts_are_kept_to_the_letter_or_refused() {
 }
 
 #[test]
+fn names_are_texts_that_can_be_told_apart() {
+    let mut input = Input::new();
+    assert_eq!(input.name("name", "Acme GmbH", 1..=200), "Acme GmbH");
+    assert_eq!(input.name("company", "", 0..=200), "");
+    assert!(input.finish().is_ok());
+    for bad in ["", " ", "Acme\u{200b}", "Acme ", "a\nb", "a\0b", "long name"] {
+        let found = complaints(|input| drop(input.name("name", bad, 1..=8)));
+        assert_eq!(found.len(), 1, "{bad:?}");
+    }
+}
+
+#[test]
 fn json_is_an_object_within_its_limit() {
     let object = |key: &str, kind: Kind| Struct {
         fields: [(key.to_owned(), Wire { kind: Some(kind) })].into(),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::message;
 use crate::editing;
 use crate::fields::{self, StepFields};
-use crate::rpc::{check_etag, present};
+use crate::rpc::{check_etag, check_fixed, present};
 use crate::store::requests;
 use crate::store::steps::{self, NewStep};
 
@@ -87,6 +87,9 @@ pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb:
     db::transaction(pool, async move |conn| {
         let before = editing::lock_step(conn, id).await?;
         check_etag("step", &wanted.etag, before.revision)?;
+        let workflow_id = before.workflow_id.to_string();
+        check_fixed("step.workflow_id", &wanted.workflow_id, &workflow_id)?;
+        check_fixed("step.key", &wanted.key, &before.key)?;
         let mut fields = before.fields.clone();
         patch(&mut fields, &wanted, &mask, &mut Input::new());
         if fields != before.fields {
@@ -135,14 +138,14 @@ fn filled(step: &pb::WorkflowStep) -> Vec<&'static str> {
 /// Takes over what the mask names; what is wrong with it goes to `input`.
 fn patch(fields: &mut StepFields, wanted: &pb::WorkflowStep, mask: &Mask, input: &mut Input) {
     if mask.has("name") {
-        fields.name = input.text("step.name", &wanted.name, fields::NAME);
+        fields.name = input.name("step.name", &wanted.name, fields::NAME);
     }
     if mask.has("description") {
         let text = input.text("step.description", &wanted.description, fields::DESCRIPTION);
         fields.description = fields::non_empty(text);
     }
     if mask.has("step_type") {
-        fields.step_type = input.text("step.step_type", &wanted.step_type, fields::STEP_TYPE);
+        fields.step_type = input.name("step.step_type", &wanted.step_type, fields::STEP_TYPE);
     }
     if mask.has("order") {
         fields.order = wanted.order.unwrap_or_default();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::message;
 use crate::editing;
 use crate::fields::TransitionFields;
-use crate::rpc::{check_etag, present};
+use crate::rpc::{check_etag, check_fixed, present};
 use crate::store::transitions::{self, Transition};
 use crate::store::{requests, steps};
 
@@ -68,6 +68,8 @@ pub async fn update(
     db::transaction(pool, async move |conn| {
         let before = lock(conn, id).await?;
         check_etag("transition", &wanted.etag, before.revision)?;
+        let workflow_id = before.workflow_id.to_string();
+        check_fixed("transition.workflow_id", &wanted.workflow_id, &workflow_id)?;
         let mut fields = before.fields.clone();
         patch(&mut fields, &wanted, &mask, &mut Input::new());
         if fields != before.fields {

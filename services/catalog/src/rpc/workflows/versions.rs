@@ -1,6 +1,8 @@
 //! Published versions, and workflows as documents. Invariant: nothing here writes.
 
+use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::definition::Definition;
@@ -14,8 +16,13 @@ use super::message::{condition, id_or_empty};
 use crate::document::{self, Owner};
 use crate::publish;
 use crate::rpc::fit;
-use crate::store::versions::{self, VersionSummary};
+use crate::store::versions::{self, VersionFilter, VersionSummary};
 use crate::store::{clients, workflows};
+
+const FILTER: &[(&str, Kind)] = &[
+    ("published_by", Kind::Uuid),
+    ("published_at", Kind::Instant),
+];
 
 pub async fn list(
     pool: &PgPool,
@@ -24,21 +31,27 @@ pub async fn list(
     let mut input = Input::new();
     let id = input.uuid("workflow_id", &request.workflow_id);
     input.finish()?;
-    let page = Page::parse(
-        request.page_size,
-        &request.page_token,
-        &["ListWorkflowVersions", &request.workflow_id],
-    )?;
-    let before = match page.after.as_deref() {
-        None => None,
-        Some([version]) if version.parse::<i32>().is_ok() => version.parse().ok(),
-        Some(_) => return Err(Error::invalid("page_token", "is not one of this list")),
+    let order = Order::parse(&request.order_by, &["version"], Order::down("version"))?;
+    let (id_asked, order_asked) = (id.to_string(), order.to_string());
+    let query = ["ListWorkflowVersions", &id_asked, &request.filter, &order_asked];
+    let page = Page::parse(request.page_size, &request.page_token, &query)?;
+    let filter = Filter::parse(&request.filter, FILTER)?;
+    let restriction = VersionFilter {
+        published_by: filter.uuid("published_by"),
+        published_from: filter.at_least("published_at"),
+        published_before: filter.before("published_at"),
     };
+    let after = page.after_number()?;
     let mut conn = db::acquire(pool).await?;
     if workflows::get(&mut conn, id).await?.is_none() {
         return Err(Error::not_found("workflow", id));
     }
-    let rows = versions::list(&mut conn, id, before, page.limit + 1).await?;
+    let limit = page.limit + 1;
+    let rows = if order.descending {
+        versions::list_down(&mut conn, id, restriction, after, limit).await?
+    } else {
+        versions::list_up(&mut conn, id, restriction, after, limit).await?
+    };
     let token = |row: &VersionSummary| page.next_token(&[&row.version]);
     let (versions, next_page_token) = fit(&page, rows, token, |row| pb::WorkflowVersion {
         workflow_id: id.to_string(),

@@ -1,14 +1,11 @@
-//! Workflows themselves: create, get, list, update, delete. Invariant: neither status nor version changes
+//! Workflows themselves: create, get, update, delete. Invariant: neither status nor version changes
 //! here.
 
 use chassis::auth::Caller;
-use chassis::filter::{Filter, Kind};
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use chassis::mask::Mask;
-use chassis::page::Page;
 use chassis::{Error, Result, db};
-use model::status::WorkflowStatus;
 use proto::catalog::v1 as pb;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -16,8 +13,8 @@ use uuid::Uuid;
 use super::message;
 use crate::editing;
 use crate::fields;
-use crate::rpc::{author, check_etag, fit, present};
-use crate::store::workflows::{self, NewWorkflow, Workflow, WorkflowFilter};
+use crate::rpc::{author, check_etag, present};
+use crate::store::workflows::{self, NewWorkflow, Workflow};
 use crate::store::{requests, versions};
 
 const CHANGEABLE: &[&str] = &["name", "description", "client_id"];
@@ -31,7 +28,7 @@ pub async fn create(
     let key = RequestKey::from(caller, "CreateWorkflow", &request_id, &request)?;
     let wanted = present("workflow", request.workflow)?;
     let mut input = Input::new();
-    let name = input.text("workflow.name", &wanted.name, fields::NAME);
+    let name = input.name("workflow.name", &wanted.name, fields::NAME);
     let description = input.text(
         "workflow.description",
         &wanted.description,
@@ -70,44 +67,6 @@ pub async fn get(pool: &PgPool, request: pb::GetWorkflowRequest) -> Result<pb::W
     Ok(workflow)
 }
 
-pub async fn list(
-    pool: &PgPool,
-    request: pb::ListWorkflowsRequest,
-) -> Result<pb::ListWorkflowsResponse> {
-    let page = Page::parse(
-        request.page_size,
-        &request.page_token,
-        &["ListWorkflows", &request.filter],
-    )?;
-    let filter = Filter::parse(
-        &request.filter,
-        &[
-            ("client_id", Kind::Uuid),
-            ("status", Kind::Text),
-            ("name", Kind::Text),
-        ],
-    )?;
-    let status = filter.text("status");
-    if status.is_some_and(|status| WorkflowStatus::parse(status).is_none()) {
-        let fault = "status is DRAFT, ACTIVE, INACTIVE or ARCHIVED";
-        return Err(Error::invalid("filter", fault));
-    }
-    let restriction = WorkflowFilter {
-        client_id: filter.uuid("client_id"),
-        status,
-        name: filter.text("name"),
-    };
-    let after = page.after_instant()?;
-    let mut conn = db::acquire(pool).await?;
-    let rows = workflows::list(&mut conn, restriction, after, page.limit + 1).await?;
-    let token = |row: &Workflow| page.next_instant(row.created_at, row.id);
-    let (workflows, next_page_token) = fit(&page, rows, token, message::workflow_alone);
-    Ok(pb::ListWorkflowsResponse {
-        workflows,
-        next_page_token,
-    })
-}
-
 pub async fn update(pool: &PgPool, request: pb::UpdateWorkflowRequest) -> Result<pb::Workflow> {
     let wanted = present("workflow", request.workflow)?;
     let mut set = Vec::new();
@@ -117,7 +76,7 @@ pub async fn update(pool: &PgPool, request: pb::UpdateWorkflowRequest) -> Result
     let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
     let mut input = Input::new();
     let id = input.uuid("workflow.id", &wanted.id);
-    let name = (mask.has("name")).then(|| input.text("workflow.name", &wanted.name, fields::NAME));
+    let name = (mask.has("name")).then(|| input.name("workflow.name", &wanted.name, fields::NAME));
     let description = (mask.has("description")).then(|| {
         input.text(
             "workflow.description",
