@@ -10,7 +10,8 @@ use devkit::{Database, Folder};
 use platform::client::{Services, Session, request_id};
 use platform::{AllConfig, Running};
 use proto::catalog::v1::{
-    ApplyWorkflowRequest, CreateUserRequest, PublishWorkflowRequest, User, Workflow,
+    ApplyWorkflowRequest, CreateUserRequest, ListUsersRequest, PublishWorkflowRequest, User,
+    Workflow,
 };
 use proto::execution::v1::watch_execution_response::Change;
 use proto::execution::v1::{
@@ -79,6 +80,17 @@ impl Story {
         };
         self.admin.users.clone().create_user(request).await?;
         Ok(self.services.login(&email, PASSWORD).await?)
+    }
+
+    /// The id of a user.
+    pub async fn find_user(&self, email: &str) -> anyhow::Result<String> {
+        let request = ListUsersRequest {
+            filter: format!("email = {email:?}"),
+            ..Default::default()
+        };
+        let mut users = self.admin.users.clone();
+        let found = users.list_users(request).await?.into_inner().users;
+        Ok(found.into_iter().next().context("there is such a user")?.id)
     }
 
     /// Applies a document and publishes it.

@@ -69,6 +69,7 @@ async fn clients_and_users() -> Outcome {
             page_size,
             page_token: page_token.into(),
             filter: filter.into(),
+            order_by: String::new(),
         };
         answers.invalid(clients.list_clients(request).await, field);
     }

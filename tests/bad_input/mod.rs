@@ -1,10 +1,12 @@
 //! What is malformed is refused with the field that is wrong, and leaves nothing behind. A case that a
-//! caller could run into belongs into one of these tables.
+//! caller could run into belongs into one of these tables; `every_field` makes the rest from the descriptors.
 
 mod accounts;
 mod definitions;
+mod every_field;
 mod executions;
 mod reports;
+mod values;
 
 use std::fmt::Debug;
 

@@ -39,11 +39,7 @@ fn is_hidden(c: char) -> bool {
     use GeneralCategory as Is;
     let blank = matches!(
         c.general_category(),
-        Is::Control
-            | Is::Format
-            | Is::SpaceSeparator
-            | Is::LineSeparator
-            | Is::ParagraphSeparator
+        Is::Control | Is::Format | Is::SpaceSeparator | Is::LineSeparator | Is::ParagraphSeparator
     );
     // Unicode's Default_Ignorable_Code_Point, as far as it is not Format; and a Braille cell without dots.
     let ignorable = matches!(

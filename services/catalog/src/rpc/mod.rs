@@ -38,7 +38,10 @@ fn check_fixed(field: &str, wanted: &str, stored: &str) -> Result<()> {
     if wanted.is_empty() || wanted.to_lowercase() == stored {
         return Ok(());
     }
-    Err(Error::invalid(field, format!("is fixed: it stays {stored:?}")))
+    Err(Error::invalid(
+        field,
+        format!("is fixed: it stays {stored:?}"),
+    ))
 }
 
 /// The person to whom a change is put down.

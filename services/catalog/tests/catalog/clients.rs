@@ -156,6 +156,7 @@ async fn malformed_fields_are_all_named() {
             page_size,
             page_token: page_token.to_owned(),
             filter: filter.to_owned(),
+            order_by: String::new(),
         };
         let answer = catalog.clients().list_clients(request).await;
         assert_eq!(malformed(answer), [field], "{filter:?}");
@@ -177,6 +178,7 @@ async fn pages_show_each_client_once() {
                 page_size: 2,
                 page_token,
                 filter,
+                order_by: String::new(),
             };
             clients
                 .list_clients(request)
@@ -221,7 +223,7 @@ async fn a_page_of_long_texts_fits_a_message() {
         let request = pb::ListClientsRequest {
             page_size: 1000,
             page_token,
-            filter: String::new(),
+            ..pb::ListClientsRequest::default()
         };
         let page = catalog
             .clients()

@@ -10,6 +10,8 @@ mod clients;
 mod export;
 mod harness;
 mod identity;
+mod lists;
+mod names;
 mod publishing;
 mod requests;
 mod workflows;

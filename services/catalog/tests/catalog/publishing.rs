@@ -74,7 +74,7 @@ async fn versions_are_listed_newest_first_and_read_whole() {
     let list = pb::ListWorkflowVersionsRequest {
         workflow_id: draft.id.clone(),
         page_size: 1,
-        page_token: String::new(),
+        ..pb::ListWorkflowVersionsRequest::default()
     };
     let page = catalog
         .workflows()

@@ -297,6 +297,7 @@ async fn workflows_are_listed_by_client_status_and_name() {
                 page_size: 2,
                 page_token,
                 filter,
+                order_by: String::new(),
             };
             workflows
                 .list_workflows(request)

@@ -89,9 +89,25 @@ pub fn list<'c>(
     limit: i64,
 ) -> impl Stream<Item = sqlx::Result<Log>> + Send + 'c {
     if place.order.descending {
-        statement!(conn, execution_id, filter, place.after, limit, "seq < $4", "seq desc")
+        statement!(
+            conn,
+            execution_id,
+            filter,
+            place.after,
+            limit,
+            "seq < $4",
+            "seq desc"
+        )
     } else {
-        statement!(conn, execution_id, filter, place.after, limit, "seq > $4", "seq")
+        statement!(
+            conn,
+            execution_id,
+            filter,
+            place.after,
+            limit,
+            "seq > $4",
+            "seq"
+        )
     }
 }
 

@@ -83,8 +83,12 @@ macro_rules! statement {
                and ($4::uuid is null or w.workflow_id = $4)
                and ($5::uuid is null or w.client_id = $5)
                and ($6::text is null or w.task_group = $6)
-               and ($7::timestamptz is null or "# + $beyond + r#")
-             order by "# + $order + r#"
+               and ($7::timestamptz is null or "#
+                + $beyond
+                + r#")
+             order by "#
+                + $order
+                + r#"
              limit $9"#,
             mine.map(|mine| mine.email.as_str()),
             groups,

@@ -68,7 +68,11 @@ fn quotes_keep_keywords_and_spaces() {
 fn a_search_finds_its_text_and_no_pattern_of_it() {
     let check = |written: &str, pattern: &str| {
         let parsed = filter(written);
-        assert_eq!(parsed.pattern("text").as_deref(), Some(pattern), "{written}");
+        assert_eq!(
+            parsed.pattern("text").as_deref(),
+            Some(pattern),
+            "{written}"
+        );
         assert_eq!(parsed.text("text"), None);
     };
     check(r#"text : "Acme""#, "%Acme%");

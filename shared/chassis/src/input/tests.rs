@@ -97,7 +97,15 @@ fn names_are_texts_that_can_be_told_apart() {
     assert_eq!(input.name("name", "Acme GmbH", 1..=200), "Acme GmbH");
     assert_eq!(input.name("company", "", 0..=200), "");
     assert!(input.finish().is_ok());
-    for bad in ["", " ", "Acme\u{200b}", "Acme ", "a\nb", "a\0b", "long name"] {
+    for bad in [
+        "",
+        " ",
+        "Acme\u{200b}",
+        "Acme ",
+        "a\nb",
+        "a\0b",
+        "long name",
+    ] {
         let found = complaints(|input| drop(input.name("name", bad, 1..=8)));
         assert_eq!(found.len(), 1, "{bad:?}");
     }

@@ -33,7 +33,12 @@ pub async fn list(
     input.finish()?;
     let order = Order::parse(&request.order_by, &["version"], Order::down("version"))?;
     let (id_asked, order_asked) = (id.to_string(), order.to_string());
-    let query = ["ListWorkflowVersions", &id_asked, &request.filter, &order_asked];
+    let query = [
+        "ListWorkflowVersions",
+        &id_asked,
+        &request.filter,
+        &order_asked,
+    ];
     let page = Page::parse(request.page_size, &request.page_token, &query)?;
     let filter = Filter::parse(&request.filter, FILTER)?;
     let restriction = VersionFilter {
