@@ -5,7 +5,9 @@ mod accounts;
 mod definitions;
 mod every_field;
 mod executions;
+mod raw;
 mod reports;
+mod requests;
 mod values;
 
 use std::fmt::Debug;

@@ -28,16 +28,17 @@ const STEPS: usize = 5;
 /// What a run gave.
 #[derive(Debug)]
 pub struct Measured {
-    pub executions: usize,
+    /// Executions, or calls.
+    pub count: usize,
     pub elapsed: Duration,
     /// Microseconds.
     pub latency: Histogram<u64>,
 }
 
 impl Measured {
-    /// Executions per second.
+    /// How many a second.
     pub fn rate(&self) -> f64 {
-        self.executions as f64 / self.elapsed.as_secs_f64()
+        self.count as f64 / self.elapsed.as_secs_f64()
     }
 
     pub fn p50_ms(&self) -> f64 {
@@ -96,7 +97,7 @@ pub async fn steps(
         latency.add(ended??)?;
     }
     Ok(Measured {
-        executions,
+        count: executions,
         elapsed: begun.elapsed(),
         latency,
     })
@@ -144,7 +145,7 @@ pub async fn jobs(
         .expect("no holder of this lock panics")
         .clone();
     Ok(Measured {
-        executions,
+        count: executions,
         elapsed: begun.elapsed(),
         latency,
     })

@@ -53,7 +53,7 @@ pub async fn one_execution_at_a_time(
         latency.record(one.elapsed().as_micros() as u64)?;
     }
     Ok(Measured {
-        executions,
+        count: executions,
         elapsed: begun.elapsed(),
         latency,
     })

@@ -1,9 +1,14 @@
 //! `workflow-platform bench`: what the engine makes of this machine. Prints rates beside floors that are
 //! measured in the same run on the same server: the same rows written by the same statements without an
-//! engine, and commits of one row. Ratios can be compared between machines; the rates cannot.
+//! engine, and commits of one row; `bench catalog` measures the catalog's calls beside a service that does
+//! nothing. Ratios can be compared between machines; the rates cannot.
 
+mod calls;
+mod catalog;
 mod drive;
+mod echo;
 mod floor;
+mod lists;
 mod rows;
 
 use std::io::Write;
@@ -26,7 +31,11 @@ const CATCH_UP: Duration = Duration::from_secs(120);
 
 /// Measures executions per second on a database of its own that is thrown away afterwards.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    part: Option<Part>,
+
     /// Executions of five steps that the engine does itself.
     #[arg(long, default_value_t = 20_000)]
     steps: usize,
@@ -38,6 +47,12 @@ pub struct Args {
     /// Executions under way at the same time.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=2000))]
     in_flight: u16,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Part {
+    /// Measures reading, listing and applying workflows, and lists of a million rows.
+    Catalog(catalog::Args),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -56,7 +71,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         no_fetch: false,
     };
     let running = all::start(config, Shutdown::new()).await?;
-    let result = measure(&args, &running).await;
+    let result = match &args.part {
+        None => measure(&args, &running).await,
+        Some(Part::Catalog(args)) => catalog::measure(args, &running).await,
+    };
     running.stop().await?;
     result
 }

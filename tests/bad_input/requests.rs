@@ -1,0 +1,206 @@
+//! Requests that are as good as the names of their fields tell, so that one bad value is the only one.
+
+use std::collections::HashMap;
+
+use anyhow::bail;
+use platform::client::request_id;
+use prost::Message;
+use prost::bytes::Bytes;
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage,
+    Value,
+};
+use proto::catalog::v1::{CreateTransitionRequest, WorkflowTransition};
+use serde_json::json;
+
+use super::{UNKNOWN, values};
+use crate::story::{Acts, Story};
+
+/// Where in a request a value stands.
+pub type Path = Vec<FieldDescriptor>;
+
+/// What fields hold that make sense, by `Method.name`, `Message.name`, `Service.name` or name.
+pub type Facts = HashMap<&'static str, Value>;
+
+/// Things to call about. What a call may end, no other call is told of.
+pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
+    let admin = &story.admin;
+    let work = json!({ "action": "work" });
+    let steps = [("Enter", "data_entry", json!({})), ("Work", "custom", work)];
+    let edited = story.sequence(&steps).await?;
+    let run = story.sequence(&steps).await?;
+    let archived = story.sequence(&steps).await?;
+    let execution = admin.start(&run, json!({})).await?;
+    let task = admin.task(&execution).await?;
+    let cancelled = admin.start(&run, json!({})).await?;
+    let working = admin.start(&run, json!({})).await?;
+    admin.submit(&working, json!({})).await?;
+    let job = admin.job("work").await?;
+    story.user("somebody", &[]).await?;
+    let somebody = story.find_user("somebody@example.com").await?;
+    let [first, second] = &edited.steps[..] else {
+        bail!("two steps were made");
+    };
+    let request = CreateTransitionRequest {
+        transition: Some(WorkflowTransition {
+            workflow_id: edited.id.clone(),
+            from_step_id: first.id.clone(),
+            to_step_id: second.id.clone(),
+            ..Default::default()
+        }),
+        request_id: request_id(),
+    };
+    let transition = admin.workflows.clone().create_transition(request).await?;
+    let transition = transition.into_inner().id;
+    let document = json!({
+        "client": { "name": "Applied" },
+        "workflow": { "name": "Applied" },
+        "steps": [{ "name": "A", "stepType": "data_entry" }],
+    });
+    let texts = [
+        ("client_id", edited.client_id.as_str()),
+        ("workflow_id", &edited.id),
+        ("from_step_id", &first.id),
+        ("to_step_id", &second.id),
+        ("step_id", &first.id),
+        ("execution_id", &execution.id),
+        ("job_id", &job.id),
+        ("User.id", &somebody),
+        ("Client.id", &edited.client_id),
+        ("Workflow.id", &edited.id),
+        ("WorkflowStep.id", &first.id),
+        ("WorkflowTransition.id", &transition),
+        ("UserService.id", &somebody),
+        ("ClientService.id", &edited.client_id),
+        ("WorkflowService.id", &edited.id),
+        ("DeleteStep.id", &first.id),
+        ("DeleteTransition.id", &transition),
+        ("ArchiveWorkflow.id", &archived.id),
+        ("StartExecution.workflow_id", &run.id),
+        ("SimulateWorkflow.workflow_id", &run.id),
+        ("ExecutionService.id", &execution.id),
+        ("CancelExecution.id", &cancelled.id),
+        ("TaskService.id", &task.id),
+        ("UpdateUser.email", "somebody@example.com"),
+        ("GetReport.id", UNKNOWN),
+        ("document", &document.to_string()),
+        ("password", "long enough"),
+        ("current_password", "not the right one"),
+        ("new_password", "long enough"),
+        ("step_type", "custom"),
+        // The job stays where it is.
+        ("worker", "another"),
+        ("error_code", "BROKEN"),
+    ];
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut facts: Facts = texts.map(|(name, it)| (name, text(it))).into();
+    facts.insert("job_types", Value::List(vec![text("none")]));
+    facts.insert("order", Value::I32(7));
+    facts.insert("GetWorkflowVersion.version", Value::I32(1));
+    Ok(facts)
+}
+
+/// What nothing else is called yet.
+fn unique(field: &str) -> Option<Value> {
+    let id = request_id();
+    let text = match field {
+        "name" => format!("Name {id}"),
+        "email" => format!("{id}@example.com"),
+        "request_id" => id,
+        _ => return None,
+    };
+    Some(Value::String(text))
+}
+
+/// A request that might be granted, unless it would take away what others are about.
+pub fn base(facts: &Facts, method: &MethodDescriptor) -> DynamicMessage {
+    let mut message = filled(facts, &method.input(), method, 0);
+    if let Some(etag) = message.descriptor().get_field_by_name("etag")
+        && method.name().starts_with("Delete")
+    {
+        message.set_field(&etag, Value::String("stale".to_owned()));
+    }
+    message
+}
+
+fn filled(
+    facts: &Facts,
+    kind: &MessageDescriptor,
+    method: &MethodDescriptor,
+    depth: usize,
+) -> DynamicMessage {
+    let mut message = DynamicMessage::new(kind.clone());
+    let service = method.parent_service();
+    for field in kind.fields() {
+        let name = field.name();
+        let owners = [method.name(), kind.name(), service.name()];
+        let known = owners.map(|owner| format!("{owner}.{name}"));
+        let known = known.iter().find_map(|key| facts.get(key.as_str()));
+        let value = known.or_else(|| facts.get(name)).cloned();
+        match (value.or_else(|| unique(name)), field.kind()) {
+            (Some(value), _) if value.is_valid_for_field(&field) => {
+                message.set_field(&field, value);
+            }
+            (_, Kind::Message(inner))
+                if depth < 1 && !field.is_list() && !values::is_value(&inner) =>
+            {
+                let inner = filled(facts, &inner, method, depth + 1);
+                message.set_field(&field, Value::Message(inner));
+            }
+            _ => {}
+        }
+    }
+    message
+}
+
+/// The fields of a request, those inside of its messages included.
+pub fn paths(kind: &MessageDescriptor, above: &Path, into: &mut Vec<Path>) {
+    for field in kind.fields() {
+        let path = [above.as_slice(), &[field.clone()]].concat();
+        if let Kind::Message(inner) = field.kind()
+            && !values::is_value(&inner)
+            // What is repeated is what answers show.
+            && !field.is_list()
+        {
+            paths(&inner, &path, into);
+        }
+        into.push(path);
+    }
+}
+
+pub fn put(message: &mut DynamicMessage, path: &[FieldDescriptor], value: Value) {
+    let (field, rest) = path.split_first().expect("a path has a field");
+    let value = match rest {
+        [] => value,
+        _ => {
+            let inner = message.get_field(field).into_owned();
+            let mut inner = match inner {
+                Value::Message(inner) => inner,
+                // One element is enough.
+                _ => match field.kind() {
+                    Kind::Message(kind) => DynamicMessage::new(kind),
+                    _ => return,
+                },
+            };
+            put(&mut inner, rest, value);
+            Value::Message(inner)
+        }
+    };
+    let value = if field.is_list() {
+        Value::List(vec![value])
+    } else {
+        value
+    };
+    message.set_field(field, value);
+}
+
+/// As bytes; the marker among them becomes what is no UTF-8.
+pub fn encoded(message: &DynamicMessage) -> Bytes {
+    let mut bytes = message.encode_to_vec();
+    let marker = values::NOT_UTF8.as_bytes();
+    let found = bytes.windows(marker.len()).position(|at| at == marker);
+    if let Some(at) = found {
+        bytes[at..at + marker.len()].fill(0xFF);
+    }
+    bytes.into()
+}
