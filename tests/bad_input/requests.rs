@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use anyhow::bail;
-use platform::client::request_id;
+use platform::client::{Session, request_id};
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage,
     Value,
 };
-use proto::catalog::v1::{CreateTransitionRequest, WorkflowTransition};
+use proto::catalog::v1::{CreateTransitionRequest, Workflow, WorkflowTransition};
 use serde_json::json;
 
 use super::{UNKNOWN, values};
@@ -29,7 +29,11 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let steps = [("Enter", "data_entry", json!({})), ("Work", "custom", work)];
     let edited = story.sequence(&steps).await?;
     let run = story.sequence(&steps).await?;
-    let archived = story.sequence(&steps).await?;
+    let ended = story.sequence(&steps).await?;
+    let alone = json!({ "client": { "name": "Deleted" }, "workflow": { "name": "Deleted" }, "steps": [{
+        "name": "A", "stepType": "data_entry",
+    }] });
+    let deleted = story.publish(&alone.to_string()).await?;
     let execution = admin.start(&run, json!({})).await?;
     let task = admin.task(&execution).await?;
     let cancelled = admin.start(&run, json!({})).await?;
@@ -41,17 +45,8 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let [first, second] = &edited.steps[..] else {
         bail!("two steps were made");
     };
-    let request = CreateTransitionRequest {
-        transition: Some(WorkflowTransition {
-            workflow_id: edited.id.clone(),
-            from_step_id: first.id.clone(),
-            to_step_id: second.id.clone(),
-            ..Default::default()
-        }),
-        request_id: request_id(),
-    };
-    let transition = admin.workflows.clone().create_transition(request).await?;
-    let transition = transition.into_inner().id;
+    let transition = transition(admin, &edited).await?;
+    let ended_transition = self::transition(admin, &ended).await?;
     let document = json!({
         "client": { "name": "Applied" },
         "workflow": { "name": "Applied" },
@@ -73,9 +68,11 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("UserService.id", &somebody),
         ("ClientService.id", &edited.client_id),
         ("WorkflowService.id", &edited.id),
-        ("DeleteStep.id", &first.id),
-        ("DeleteTransition.id", &transition),
-        ("ArchiveWorkflow.id", &archived.id),
+        ("DeleteClient.id", &deleted.client_id),
+        ("DeleteWorkflow.id", &deleted.id),
+        ("DeleteStep.id", &ended.steps[0].id),
+        ("DeleteTransition.id", &ended_transition),
+        ("ArchiveWorkflow.id", &ended.id),
         ("StartExecution.workflow_id", &run.id),
         ("SimulateWorkflow.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
@@ -95,9 +92,25 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let text = |text: &str| Value::String(text.to_owned());
     let mut facts: Facts = texts.map(|(name, it)| (name, text(it))).into();
     facts.insert("job_types", Value::List(vec![text("none")]));
+    facts.insert("role", Value::EnumNumber(2));
     facts.insert("order", Value::I32(7));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
     Ok(facts)
+}
+
+/// The id of a new way from the first step to the second.
+async fn transition(admin: &Session, workflow: &Workflow) -> anyhow::Result<String> {
+    let request = CreateTransitionRequest {
+        transition: Some(WorkflowTransition {
+            workflow_id: workflow.id.clone(),
+            from_step_id: workflow.steps[0].id.clone(),
+            to_step_id: workflow.steps[1].id.clone(),
+            ..Default::default()
+        }),
+        request_id: request_id(),
+    };
+    let made = admin.workflows.clone().create_transition(request).await?;
+    Ok(made.into_inner().id)
 }
 
 /// What nothing else is called yet.
