@@ -30,18 +30,24 @@ fn every_element_has_a_comment() {
     assert!(bare.is_empty(), "without a comment:\n{}", bare.join("\n"));
 }
 
+/// Lists that are whole by nature: few of something, or news.
+const WHOLE: [&str; 3] = [
+    "ListSigningKeysRequest",
+    "ListRevocationsRequest",
+    "ListStepTypesRequest",
+];
+
 #[test]
-fn lists_are_paged() {
+fn lists_are_paged_restricted_and_ordered() {
     for file in files() {
         for message in &file.message_type {
             let has = |name: &str| message.field.iter().any(|field| field.name() == name);
             let name = message.name();
             let of_list = name.starts_with("List") && name.ends_with("Request");
-            if of_list && name != "ListSigningKeysRequest" {
-                assert!(
-                    has("page_size") && has("page_token"),
-                    "{name} has no page fields"
-                );
+            if of_list && !WHOLE.contains(&name) {
+                for field in ["page_size", "page_token", "filter", "order_by"] {
+                    assert!(has(field), "{name} has no {field}");
+                }
             }
         }
     }

@@ -169,7 +169,7 @@ fn filled(
 /// The fields of a request, those inside of its messages included.
 pub fn paths(kind: &MessageDescriptor, above: &Path, into: &mut Vec<Path>) {
     for field in kind.fields() {
-        let path = [above.as_slice(), &[field.clone()]].concat();
+        let path = [above.as_slice(), std::slice::from_ref(&field)].concat();
         if let Kind::Message(inner) = field.kind()
             && !values::is_value(&inner)
             // What is repeated is what answers show.

@@ -1,6 +1,7 @@
 //! AuditService. Invariant: nothing here writes.
 
 use chassis::filter::{Filter, Kind};
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, db};
 use model::wire;
@@ -12,9 +13,10 @@ use tonic::{Request, Response};
 use super::{Answer, fit};
 use crate::store::audit::{self, Event, EventFilter};
 
+const OBJECT_TYPE: Kind = Kind::Word(&["USER", "API_KEY", "CLIENT", "WORKFLOW"]);
 const FILTER: &[(&str, Kind)] = &[
     ("object_id", Kind::Uuid),
-    ("object_type", Kind::Text),
+    ("object_type", OBJECT_TYPE),
     ("actor_id", Kind::Uuid),
     ("action", Kind::Text),
     ("occurred_at", Kind::Instant),
@@ -31,28 +33,23 @@ impl AuditService for Audit {
         request: Request<pb::ListAuditEventsRequest>,
     ) -> Answer<pb::ListAuditEventsResponse> {
         let request = request.into_inner();
-        let page = Page::parse(
-            request.page_size,
-            &request.page_token,
-            &["ListAuditEvents", &request.filter],
-        )?;
+        let newest_first = Order::down("occurred_at");
+        let order = Order::parse(&request.order_by, &["occurred_at"], newest_first)?;
+        let query = ["ListAuditEvents", &request.filter, &order.to_string()];
+        let page = Page::parse(request.page_size, &request.page_token, &query)?;
         let filter = Filter::parse(&request.filter, FILTER)?;
-        let object_type = filter.text("object_type");
-        if object_type.is_some_and(|word| object_type_of(word).is_none()) {
-            let message = "object_type is USER, API_KEY, CLIENT or WORKFLOW";
-            return Err(Error::invalid("filter", message).into());
-        }
         let restriction = EventFilter {
             actor_id: filter.uuid("actor_id"),
             object_id: filter.uuid("object_id"),
-            object_type,
+            object_type: filter.text("object_type"),
             action: filter.text("action"),
             from: filter.at_least("occurred_at"),
             until: filter.before("occurred_at"),
         };
-        let after = page.after_instant()?;
-        let mut conn = db::acquire(&self.pool).await?;
-        let rows = audit::list(&mut conn, restriction, after, page.limit + 1).await?;
+        let run = order.run(page.after_instant()?);
+        let mut listing = db::listing(&self.pool).await?;
+        let rows = audit::list(&mut listing, restriction, run, page.limit + 1).await?;
+        listing.commit().await.map_err(Error::from)?;
         let token = |row: &Event| page.next_instant(row.occurred_at, row.id);
         let (events, next_page_token) = fit(&page, rows, token, message);
         Ok(Response::new(pb::ListAuditEventsResponse {

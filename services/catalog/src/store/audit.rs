@@ -3,11 +3,10 @@
 
 use chassis::Result;
 use chassis::auth::Caller;
+use chassis::order::Run;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
-
-use super::After;
 
 /// Lines an event keeps, and characters a line has: a document of a thousand steps is told of in short.
 const MOST_LINES: usize = 200;
@@ -108,39 +107,64 @@ fn shortened(changes: &[String]) -> Vec<String> {
     lines
 }
 
-/// Newest first.
+/// One statement a direction.
+macro_rules! statement {
+    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+        let (occurred_at, id) = $after.unzip();
+        sqlx::query_as!(
+            Event,
+            "-- catalog.list_audit_events
+            select id, occurred_at, actor_type, actor_id, actor_name, action, object_type, object_id, changes
+            from catalog.audit_events
+            where ($1::uuid is null or actor_id = $1)
+              and ($2::uuid is null or object_id = $2)
+              and ($3::text is null or object_type = $3)
+              and ($4::text is null or action = $4)
+              and ($5::timestamptz is null or occurred_at >= $5)
+              and ($6::timestamptz is null or occurred_at < $6)
+              and ($7::timestamptz is null or " + $beyond + ")
+            order by " + $order + "
+            limit $9",
+            $filter.actor_id,
+            $filter.object_id,
+            $filter.object_type,
+            $filter.action,
+            $filter.from,
+            $filter.until,
+            occurred_at,
+            id,
+            $limit
+        )
+        .fetch_all($conn)
+        .await?
+    }};
+}
+
+/// By time.
 pub async fn list(
     conn: &mut PgConnection,
     filter: EventFilter<'_>,
-    after: After,
+    run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<Event>> {
-    Ok(sqlx::query_as!(
-        Event,
-        "-- catalog.list_audit_events
-        select id, occurred_at, actor_type, actor_id, actor_name, action, object_type, object_id, changes
-        from catalog.audit_events
-        where ($1::uuid is null or actor_id = $1)
-          and ($2::uuid is null or object_id = $2)
-          and ($3::text is null or object_type = $3)
-          and ($4::text is null or action = $4)
-          and ($5::timestamptz is null or occurred_at >= $5)
-          and ($6::timestamptz is null or occurred_at < $6)
-          and ($7::timestamptz is null or (occurred_at, id) < ($7, $8::uuid))
-        order by occurred_at desc, id desc
-        limit $9",
-        filter.actor_id,
-        filter.object_id,
-        filter.object_type,
-        filter.action,
-        filter.from,
-        filter.until,
-        after.map(|(occurred_at, _)| occurred_at),
-        after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(conn)
-    .await?)
+    Ok(match run {
+        Run::Up(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(occurred_at, id) > ($7, $8::uuid)",
+            "occurred_at, id"
+        ),
+        Run::Down(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(occurred_at, id) < ($7, $8::uuid)",
+            "occurred_at desc, id desc"
+        ),
+    })
 }
 
 /// Forgets some of what happened before `horizon`; the next round forgets more.

@@ -7,7 +7,8 @@ use tonic::{Code, Status};
 
 use crate::harness::{Catalog, malformed, refused};
 
-/// A list by the name of what it lists; rows come back as names (versions as numbers).
+/// A list by the name of what it lists; rows come back as names (versions as numbers, events as the ids of
+/// what they are about).
 async fn page(
     catalog: &Catalog,
     of: &str,
@@ -52,6 +53,18 @@ async fn page(
             let page = workflows.list_workflows(request).await?.into_inner();
             let names = page.workflows.into_iter().map(|workflow| workflow.name);
             (names.collect(), page.next_page_token)
+        }
+        "events" => {
+            let request = pb::ListAuditEventsRequest {
+                page_size,
+                page_token,
+                filter,
+                order_by,
+            };
+            let mut audit = catalog.audit(&catalog.admin_token);
+            let page = audit.list_audit_events(request).await?.into_inner();
+            let ids = page.events.into_iter().map(|event| event.object_id);
+            (ids.collect(), page.next_page_token)
         }
         workflow_id => {
             let request = pb::ListWorkflowVersionsRequest {
@@ -307,6 +320,23 @@ async fn versions_run_either_way() {
     assert_eq!(walk(&catalog, id, (late, "")).await, ["7", "6", "5"]);
     let nobody = format!("published_by = {id}");
     assert!(walk(&catalog, id, (&nobody, "")).await.is_empty());
+}
+
+#[tokio::test]
+async fn events_run_either_way() {
+    let catalog = Catalog::start().await;
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(catalog.client("Acme").await.id);
+    }
+    let query = "action = CreateClient AND object_type = CLIENT";
+    assert_eq!(walk(&catalog, "events", (query, "occurred_at")).await, ids);
+    ids.reverse();
+    assert_eq!(walk(&catalog, "events", (query, "")).await, ids);
+    for (filter, order) in [("object_type = PERSON", ""), ("", "actor_name")] {
+        let answer = page(&catalog, "events", (filter, order), 0, "").await;
+        assert_eq!(malformed(answer).len(), 1, "{filter} {order}");
+    }
 }
 
 #[tokio::test]

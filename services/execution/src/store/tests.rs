@@ -42,6 +42,64 @@ async fn pages_show_every_execution_once_newest_first() {
 }
 
 #[tokio::test]
+async fn executions_run_either_way() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 5).await;
+    world.run("update execution.workflow_executions set started_at = date_trunc('minute', started_at)").await;
+    let mut down = listed(&world, &Filter::default(), None, 10).await;
+    let mut up: Vec<Place> = Vec::new();
+    let mut conn = world.pool.acquire().await.unwrap();
+    for _ in 0..3 {
+        let run = Run::Up(up.last().copied());
+        let page = executions::list(&mut conn, &Filter::default(), run, 2);
+        let page = page.map(|row| row.map(|row| (row.started_at, row.id)).unwrap());
+        up.extend(page.collect::<Vec<_>>().await);
+    }
+    down.reverse();
+    assert_eq!(up, down);
+}
+
+#[tokio::test]
+async fn tasks_run_by_age_and_by_due_time() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let mut ids = Vec::new();
+    for due in ["null", "now() + '2 h'", "now() + '1 h'", "null"] {
+        ids.push(make_task(&world, line, &format!("wake_at = {due}")).await);
+    }
+    let by_due = [ids[2], ids[1], ids[0].min(ids[3]), ids[0].max(ids[3])];
+    let mut conn = world.pool.acquire().await.unwrap();
+    let filter = tasks::TaskFilter::default();
+    type Key = fn(&tasks::Task) -> chrono::DateTime<chrono::Utc>;
+    type By = fn(Run<chrono::DateTime<chrono::Utc>>) -> TaskOrder;
+    let orders: [(By, Key, &[Uuid]); 2] = [
+        (TaskOrder::Created, |task| task.created_at, &ids),
+        (TaskOrder::Due, tasks::Task::due_key, &by_due),
+    ];
+    for (by, key, wanted) in orders {
+        for descending in [false, true] {
+            let (mut seen, mut last) = (Vec::new(), None);
+            loop {
+                let run = if descending {
+                    Run::Down(last)
+                } else {
+                    Run::Up(last)
+                };
+                let page = tasks::list(&mut conn, &filter, by(run), 1).await.unwrap();
+                let Some(task) = page.first() else { break };
+                seen.push(task.id);
+                last = Some((key(task), task.id));
+            }
+            if descending {
+                seen.reverse();
+            }
+            assert_eq!(seen, wanted, "descending: {descending}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_restriction_restricts() {
     let world = World::new().await;
     let (one, two) = (world.line(1).await, world.line(2).await);
@@ -224,8 +282,10 @@ async fn mine_is_what_i_may_decide_now() {
             }),
             ..tasks::TaskFilter::default()
         };
-        let all = TaskOrder::Created(Run::Up(None));
-        let listed = tasks::list(&mut conn, &filter, all, 10).await.unwrap();
+        let oldest_first = TaskOrder::Created(Run::Up(None));
+        let listed = tasks::list(&mut conn, &filter, oldest_first, 10)
+            .await
+            .unwrap();
         let mut ids: Vec<Uuid> = listed.iter().map(|task| task.id).collect();
         ids.sort_by_key(|id| all.iter().position(|known| known == id));
         assert_eq!(ids, want, "{email} {groups:?}");
@@ -285,6 +345,34 @@ async fn logs_come_in_the_order_asked_for() {
     let all = logs::Filter::default();
     let rows = logs::list(&mut conn, id, &all, place, 3).map(|row| row.unwrap().seq);
     assert_eq!(rows.collect::<Vec<_>>().await, [2, 3, 4]);
+    let mut check = async |place: logs::Place, filter: logs::Filter, want: &[i32]| {
+        let rows = logs::list(&mut conn, id, &filter, place, 9).map(|row| row.unwrap().seq);
+        assert_eq!(rows.collect::<Vec<_>>().await, want, "{place:?} {filter:?}");
+    };
+    let order = Order::down("seq");
+    let after = Some(4);
+    check(
+        logs::Place { order, after },
+        logs::Filter::default(),
+        &[3, 2, 1],
+    )
+    .await;
+    let place = logs::Place { order, after: None };
+    let other = logs::Filter {
+        step_id: Some(Uuid::nil()),
+        ..logs::Filter::default()
+    };
+    check(place, other, &[]).await;
+    let failed = logs::Filter {
+        status: Some("FAILED".to_owned()),
+        ..logs::Filter::default()
+    };
+    check(place, failed, &[]).await;
+    let pending = logs::Filter {
+        step_id: Some(line.job_step),
+        status: Some("PENDING".to_owned()),
+    };
+    check(place, pending, &[5, 4, 3, 2, 1]).await;
     let ended = logs::ended_after(&mut conn, id, 3, 9).await.unwrap();
     assert_eq!(ended.iter().map(|log| log.seq).collect::<Vec<_>>(), [2, 5]);
     let open = logs::without_event(&mut conn, id).await.unwrap();

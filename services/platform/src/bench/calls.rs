@@ -32,7 +32,7 @@ impl Beside {
     /// A row of the table.
     pub fn line(&self, what: &str, callers: usize) -> String {
         format!(
-            "{what:<44}{callers:>4} {:>9.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms   {:>7.1} x echo ({:.2} ms, {} B in, {} B out)",
+            "{what:<52}{callers:>7} {:>9.0}/s  p50 {:>8.2} ms  p99 {:>8.2} ms   {:>7.1} x echo ({:.2} ms, {} B in, {} B out)",
             self.call.rate(),
             self.call.p50_ms(),
             self.call.p99_ms(),

@@ -41,7 +41,7 @@ const QUERIES: [Query; 14] = [
         "",
         "the inactive, one in 1000",
     ),
-    (Of::Clients, "name = \"Red Harbor 77\"", "", "of one name"),
+    (Of::Clients, "name = \"Sun Valley 77\"", "", "of one name"),
     (
         Of::Clients,
         "text : \"harbor\"",

@@ -81,11 +81,21 @@ async fn list(
     page_size: i32,
     page_token: &str,
 ) -> Result<ListReportsResponse, Status> {
+    list_by(reports, (filter, ""), page_size, page_token).await
+}
+
+async fn list_by(
+    reports: &Reports,
+    (filter, order_by): (&str, &str),
+    page_size: i32,
+    page_token: &str,
+) -> Result<ListReportsResponse, Status> {
     let (filter, page_token) = (filter.to_owned(), page_token.to_owned());
     let request = ListReportsRequest {
         page_size,
         page_token,
         filter,
+        order_by: order_by.to_owned(),
     };
     reports
         .list_reports(Request::new(request))
@@ -124,6 +134,23 @@ async fn lists_page_from_the_latest_period_on() {
         }
     }
     assert_eq!(paged, ids(&all));
+    let (mut paged, mut token) = (Vec::new(), String::new());
+    loop {
+        let earliest_first = ("", "period_start asc");
+        let page = list_by(&reports, earliest_first, 3, &token).await.unwrap();
+        paged.extend(ids(&page));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+        assert!(
+            list(&reports, "", 3, &token).await.is_err(),
+            "another order"
+        );
+    }
+    paged.reverse();
+    assert_eq!(paged, ids(&all));
+    assert!(list_by(&reports, ("", "metrics"), 0, "").await.is_err());
 }
 
 #[tokio::test]
