@@ -136,7 +136,10 @@ async fn write(
 ) -> anyhow::Result<()> {
     let steps = documents.steps;
     for callers in [1, MANY] {
-        let load = Load { calls, callers };
+        let load = Load {
+            calls: calls.max(callers),
+            callers,
+        };
         let own = sessions.to_vec();
         let same = calls::beside_echo(echo, load, move |caller, _| {
             apply(&own, caller, document(steps, caller, "as it was"))
