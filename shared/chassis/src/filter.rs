@@ -89,13 +89,15 @@ impl Filter {
     }
 
     /// What the searched columns of a row are LIKE, both in lower case. Each word of theirs begins behind a
-    /// space: one or two characters are looked for only there, because an index of trigrams knows
-    /// nothing shorter within words.
+    /// space: less than three characters, or a single letter among signs, are looked for only there, because
+    /// an index of trigrams knows nothing as short within words.
     pub fn pattern(&self, field: &str) -> Option<String> {
         let Operand::Text(text) = self.find(field, Op::Contains)? else {
             return None;
         };
-        let mut pattern = String::from(if text.chars().count() < 3 { "% " } else { "%" });
+        let letters = text.chars().filter(|c| c.is_alphanumeric()).count();
+        let is_short = text.chars().count() < 3 || letters < 2;
+        let mut pattern = String::from(if is_short { "% " } else { "%" });
         for c in text.chars() {
             if matches!(c, '\\' | '%' | '_') {
                 pattern.push('\\');

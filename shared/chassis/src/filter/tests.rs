@@ -82,6 +82,8 @@ fn a_search_finds_its_text_and_no_pattern_of_it() {
     // Too short for trigrams: only where a word begins.
     check("text : ac", "% ac%");
     check("text : 京", "% 京%");
+    check(r#"text : "s..""#, "% s..%");
+    check(r#"text : "s.t""#, "%s.t%");
     check(r#"text : "a%""#, r"% a\%%");
     assert_eq!(filter("").pattern("text"), None);
 }
