@@ -6,128 +6,155 @@ pub const ACCESS: AccessTable = &[
     ("/workflow.catalog.v1.AuthService/Login", Access::Open),
     (
         "/workflow.catalog.v1.AuthService/GetCurrentUser",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.catalog.v1.AuthService/ListSigningKeys",
         Access::Open,
     ),
     ("/workflow.catalog.v1.UserService/CreateUser", Access::Admin),
-    ("/workflow.catalog.v1.UserService/GetUser", Access::User),
-    ("/workflow.catalog.v1.UserService/ListUsers", Access::User),
+    ("/workflow.catalog.v1.UserService/GetUser", Access::Person),
+    ("/workflow.catalog.v1.UserService/ListUsers", Access::Person),
     ("/workflow.catalog.v1.UserService/UpdateUser", Access::Admin),
+    (
+        "/workflow.catalog.v1.ApiKeyService/CreateApiKey",
+        Access::Admin,
+    ),
+    (
+        "/workflow.catalog.v1.ApiKeyService/GetApiKey",
+        Access::Admin,
+    ),
+    (
+        "/workflow.catalog.v1.ApiKeyService/ListApiKeys",
+        Access::Admin,
+    ),
+    (
+        "/workflow.catalog.v1.ApiKeyService/RevokeApiKey",
+        Access::Admin,
+    ),
     (
         "/workflow.catalog.v1.AuditService/ListAuditEvents",
         Access::Admin,
     ),
     (
         "/workflow.catalog.v1.ClientService/CreateClient",
-        Access::User,
+        Access::Member,
     ),
-    ("/workflow.catalog.v1.ClientService/GetClient", Access::User),
+    (
+        "/workflow.catalog.v1.ClientService/GetClient",
+        Access::Member,
+    ),
     (
         "/workflow.catalog.v1.ClientService/ListClients",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.ClientService/UpdateClient",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.ClientService/DeleteClient",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/CreateWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/GetWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ListWorkflows",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/UpdateWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/DeleteWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/CreateStep",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/UpdateStep",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/DeleteStep",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/CreateTransition",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/UpdateTransition",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/DeleteTransition",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ApplyWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ExportWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ValidateWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/PublishWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ActivateWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/DeactivateWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ArchiveWorkflow",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ListWorkflowVersions",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.WorkflowService/GetWorkflowVersion",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.catalog.v1.DefinitionService/ResolveStarts",
-        Access::Service,
+        Access::Internal,
     ),
     (
         "/workflow.catalog.v1.DefinitionService/GetSnapshot",
-        Access::Service,
+        Access::Internal,
     ),
     (
         "/workflow.catalog.v1.DefinitionService/ResolveNames",
-        Access::Service,
+        Access::Internal,
+    ),
+    (
+        "/workflow.catalog.v1.IdentityService/VerifyApiKey",
+        Access::Internal,
+    ),
+    (
+        "/workflow.catalog.v1.IdentityService/ListRevocations",
+        Access::Internal,
     ),
 ];
 

@@ -15,14 +15,18 @@ mod store;
 
 use std::sync::Arc;
 
-use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
+use proto::catalog::v1::api_key_service_server::{ApiKeyServiceServer, SERVICE_NAME as API_KEY};
 use proto::catalog::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT};
 use proto::catalog::v1::auth_service_server::{AuthServiceServer, SERVICE_NAME as AUTH};
 use proto::catalog::v1::client_service_server::{ClientServiceServer, SERVICE_NAME as CLIENT};
 use proto::catalog::v1::definition_service_server::{
     DefinitionServiceServer, SERVICE_NAME as DEFINITION,
+};
+use proto::catalog::v1::identity_service_server::{
+    IdentityServiceServer, SERVICE_NAME as IDENTITY,
 };
 use proto::catalog::v1::user_service_server::{SERVICE_NAME as USER, UserServiceServer};
 use proto::catalog::v1::workflow_service_server::{
@@ -83,8 +87,11 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         verifier: Verifier::new(
             service_key.public().clone(),
             UserKeys::Local(signer.accepted()),
+            Standing::new(Arc::new(rpc::identity::Identity { pool: pool.clone() })),
         ),
-        serving: vec![AUTH, USER, AUDIT, CLIENT, WORKFLOW, DEFINITION],
+        serving: vec![
+            AUTH, USER, API_KEY, AUDIT, CLIENT, WORKFLOW, DEFINITION, IDENTITY,
+        ],
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
         limits: Limits::default(),
@@ -130,6 +137,8 @@ fn routes(
         passwords: Arc::clone(passwords),
         master: master.clone(),
     };
+    let api_keys = rpc::api_keys::ApiKeys { pool: pool.clone() };
+    let identity = rpc::identity::Identity { pool: pool.clone() };
     let audit = rpc::audit::Audit { pool: pool.clone() };
     let clients = rpc::clients::Clients { pool: pool.clone() };
     let workflows = rpc::workflows::Workflows { pool: pool.clone() };
@@ -141,8 +150,10 @@ fn routes(
     }
     Routes::new(compressed!(AuthServiceServer::new(auth)))
         .add_service(compressed!(UserServiceServer::new(users)))
+        .add_service(compressed!(ApiKeyServiceServer::new(api_keys)))
         .add_service(compressed!(AuditServiceServer::new(audit)))
         .add_service(compressed!(ClientServiceServer::new(clients)))
         .add_service(compressed!(WorkflowServiceServer::new(workflows)))
         .add_service(compressed!(DefinitionServiceServer::new(definitions)))
+        .add_service(compressed!(IdentityServiceServer::new(identity)))
 }

@@ -2,31 +2,31 @@
 
 use chassis::auth::{Access, AccessTable};
 
-/// Users run workflows and do their work; what is internal takes services only.
+/// People and customers' systems run workflows, workers do the jobs, people alone decide.
 pub const ACCESS: AccessTable = &[
     (
         "/workflow.execution.v1.ExecutionService/StartExecution",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/GetExecution",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/ListExecutions",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/ListExecutionLogs",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/WatchExecution",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/CancelExecution",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
@@ -34,43 +34,52 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.execution.v1.ExecutionService/SimulateWorkflow",
-        Access::User,
+        Access::Member,
     ),
-    ("/workflow.execution.v1.TaskService/ListTasks", Access::User),
-    ("/workflow.execution.v1.TaskService/GetTask", Access::User),
-    ("/workflow.execution.v1.TaskService/ClaimTask", Access::User),
+    (
+        "/workflow.execution.v1.TaskService/ListTasks",
+        Access::Member,
+    ),
+    ("/workflow.execution.v1.TaskService/GetTask", Access::Member),
+    (
+        "/workflow.execution.v1.TaskService/ClaimTask",
+        Access::Person,
+    ),
     (
         "/workflow.execution.v1.TaskService/ReleaseTask",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.execution.v1.TaskService/ApproveTask",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.execution.v1.TaskService/RejectTask",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.execution.v1.TaskService/SubmitTask",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.execution.v1.JobService/ActivateJobs",
-        Access::User,
+        Access::Worker,
     ),
     (
         "/workflow.execution.v1.JobService/CompleteJob",
-        Access::User,
+        Access::Worker,
     ),
-    ("/workflow.execution.v1.JobService/FailJob", Access::User),
+    ("/workflow.execution.v1.JobService/FailJob", Access::Worker),
     (
         "/workflow.execution.v1.JobService/ThrowJobError",
-        Access::User,
+        Access::Worker,
     ),
-    ("/workflow.execution.v1.JobService/ExtendJob", Access::User),
+    (
+        "/workflow.execution.v1.JobService/ExtendJob",
+        Access::Worker,
+    ),
     (
         "/workflow.execution.v1.HistoryService/StreamHistory",
-        Access::Service,
+        Access::Internal,
     ),
 ];

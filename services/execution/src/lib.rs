@@ -18,7 +18,7 @@ mod state;
 mod store;
 mod timers;
 
-use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::client::Peer;
 use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
@@ -85,7 +85,11 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         listener,
         routes: rpc::routes(&service),
         access: access::ACCESS,
-        verifier: Verifier::new(verifying, UserKeys::remote(catalog)),
+        verifier: Verifier::new(
+            verifying,
+            UserKeys::remote(catalog.clone()),
+            Standing::remote(catalog),
+        ),
         serving: rpc::SERVING.to_vec(),
         readiness,
         shutdown,

@@ -5,18 +5,18 @@ use chassis::auth::{Access, AccessTable};
 pub const ACCESS: AccessTable = &[
     (
         "/workflow.reporting.v1.ReportService/GetReport",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.reporting.v1.ReportService/ListReports",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.reporting.v1.ReportService/SummarizeReports",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.reporting.v1.StepEventService/StreamStepEvents",
-        Access::Service,
+        Access::Internal,
     ),
 ];

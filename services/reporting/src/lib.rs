@@ -16,7 +16,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use chassis::auth::{ServiceKey, UserKeys, Verifier};
+use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::client::Peer;
 use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
@@ -79,7 +79,11 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
                 .send_compressed(Gzip),
         ),
         access: access::ACCESS,
-        verifier: Verifier::new(verifying, UserKeys::remote(catalog)),
+        verifier: Verifier::new(
+            verifying,
+            UserKeys::remote(catalog.clone()),
+            Standing::remote(catalog),
+        ),
         serving: vec![
             step_event_service_server::SERVICE_NAME,
             report_service_server::SERVICE_NAME,

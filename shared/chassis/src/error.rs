@@ -174,6 +174,13 @@ impl Error {
         Status::from(self).into_http()
     }
 
+    /// What a stream ends with that had begun well.
+    pub(crate) fn into_trailers(self) -> http::HeaderMap {
+        let (mut parts, ()) = Status::from(self).into_http::<()>().into_parts();
+        parts.headers.remove(http::header::CONTENT_TYPE);
+        parts.headers
+    }
+
     /// The name of the constraint that a statement violated. To be asked where the statement is run:
     /// only there is it known what the violation means to the caller.
     pub fn constraint(error: &sqlx::Error) -> Option<&str> {

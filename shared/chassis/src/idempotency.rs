@@ -60,7 +60,7 @@ mod tests {
         let body = |text: &str| prost_types::FieldMask {
             paths: vec![text.to_owned()],
         };
-        let anna = Caller::Service("anna".to_owned());
+        let anna = Caller::Internal("anna".to_owned());
         let key = |caller: &Caller, id: &str, text: &str| {
             RequestKey::from(caller, "CreateClient", id, &body(text))
         };
@@ -73,7 +73,7 @@ mod tests {
             (first.id, &first.caller)
         );
         assert_ne!(other_body.body_hash, first.body_hash);
-        let other = key(&Caller::Service("bert".to_owned()), &id, "a").expect("valid");
+        let other = key(&Caller::Internal("bert".to_owned()), &id, "a").expect("valid");
         assert_ne!(other.expect("given").caller, first.caller);
         assert_eq!(key(&anna, "", "a").expect("valid"), None);
         assert_eq!(

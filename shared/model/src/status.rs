@@ -91,6 +91,16 @@ words! {
     }
 }
 
+words! {
+    /// What a machine with an API key may do.
+    KeyScope {
+        /// Works jobs.
+        Worker = "WORKER",
+        /// Does what a user does, but decides no tasks and touches no accounts.
+        Service = "SERVICE",
+    }
+}
+
 impl ExecutionStatus {
     /// Whether nothing can change it any more.
     pub fn is_final(self) -> bool {

@@ -58,6 +58,7 @@ impl AuthService for Auth {
             role: user.role,
             groups: user.groups.clone(),
             session_id: Uuid::now_v7(),
+            revision: user.revision,
         };
         let (access_token, expires_at) = self.signer.token(&speaker, now)?;
         Ok(tonic::Response::new(pb::LoginResponse {

@@ -1,10 +1,12 @@
 //! The catalog's calls: from the wire into the platform's own types, and back. Invariant: nothing below
 //! here knows of requests, and every malformed field is refused before the database is asked.
 
+pub mod api_keys;
 pub mod audit;
 pub mod auth;
 pub mod clients;
 pub mod definitions;
+pub mod identity;
 pub mod users;
 pub mod workflows;
 
@@ -44,11 +46,12 @@ fn check_fixed(field: &str, wanted: &str, stored: &str) -> Result<()> {
     ))
 }
 
-/// The person to whom a change is put down.
+/// The person or the API key to whom a change is put down.
 fn author(caller: &Caller) -> Option<Uuid> {
     match caller {
         Caller::User(user) => Some(user.id),
-        Caller::Service(_) => None,
+        Caller::ApiKey(key) => Some(key.id),
+        Caller::Internal(_) => None,
     }
 }
 

@@ -72,7 +72,8 @@ pub async fn record(
 ) -> Result<()> {
     let (actor_type, actor_id, actor_name) = match caller {
         Caller::User(user) => ("USER", Some(user.id), user.email.as_str()),
-        Caller::Service(name) => ("SERVICE", None, name.as_str()),
+        Caller::ApiKey(key) => ("API_KEY", Some(key.id), key.name.as_str()),
+        Caller::Internal(name) => ("SERVICE", None, name.as_str()),
     };
     let (object_type, object_id) = object.parts();
     sqlx::query!(

@@ -1,12 +1,14 @@
 //! All of the catalog's SQL, by table. Invariant: one statement a function, on a connection that the
 //! caller owns; what a violated constraint means to a caller is said where the statement stands.
 
+pub mod api_keys;
 pub mod audit;
 pub mod clients;
 pub mod names;
 pub mod requests;
 pub mod revocations;
 pub mod signing_keys;
+pub mod standing;
 pub mod steps;
 pub mod transitions;
 pub mod users;
@@ -14,15 +16,21 @@ pub mod versions;
 pub mod workflows;
 
 use chassis::{Error, Result};
-use model::status::{Role, WorkflowStatus};
+use model::status::{KeyScope, Role, WorkflowStatus};
 use sqlx::PgConnection;
 
 /// A word of one of the schema's enum types, read as text.
-#[derive(sqlx::Type)]
+#[derive(Debug, sqlx::Type)]
 #[sqlx(transparent)]
 struct Word(String);
 
 impl From<Word> for WorkflowStatus {
+    fn from(word: Word) -> Self {
+        Self::parse(&word.0).expect("the column's type has no other words")
+    }
+}
+
+impl From<Word> for KeyScope {
     fn from(word: Word) -> Self {
         Self::parse(&word.0).expect("the column's type has no other words")
     }

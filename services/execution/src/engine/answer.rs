@@ -12,7 +12,7 @@ use super::{Refusal, Step};
 /// Who acts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Actor {
-    /// A user's id, or a service's name.
+    /// The id of a user or of an API key, or the name of one of the platform's own services.
     pub id: String,
     pub email: String,
     pub groups: Vec<String>,

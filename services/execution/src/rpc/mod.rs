@@ -95,7 +95,7 @@ impl<B: Message> Change<B> {
     }
 }
 
-/// Who makes a call, as the engine knows people and services.
+/// Who makes a call, as the engine knows people and machines.
 fn actor(caller: &Caller) -> Actor {
     match caller {
         Caller::User(user) => Actor {
@@ -103,7 +103,11 @@ fn actor(caller: &Caller) -> Actor {
             email: user.email.clone(),
             groups: user.groups.clone(),
         },
-        Caller::Service(name) => Actor {
+        Caller::ApiKey(key) => Actor {
+            id: key.id.to_string(),
+            ..Actor::default()
+        },
+        Caller::Internal(name) => Actor {
             id: name.clone(),
             ..Actor::default()
         },

@@ -1,6 +1,6 @@
 //! TaskService: people's work. Who may do what is the engine's to say.
 
-use chassis::auth::{self, User};
+use chassis::auth::{self, Caller};
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
 use chassis::order::Order;
@@ -44,9 +44,13 @@ impl Tasks {
         Self { service }
     }
 
-    async fn list(&self, user: &User, body: pb::ListTasksRequest) -> Result<pb::ListTasksResponse> {
+    async fn list(
+        &self,
+        caller: &Caller,
+        body: pb::ListTasksRequest,
+    ) -> Result<pb::ListTasksResponse> {
         // Whose tasks are listed is part of the question.
-        let asked_by = user.id.to_string();
+        let asked_by = caller.key();
         let order = Order::parse(&body.order_by, ORDER, Order::up("created_at"))?;
         let query = ["ListTasks", &body.filter, &order.to_string(), &asked_by];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
@@ -55,7 +59,7 @@ impl Tasks {
             "due_at" => TaskOrder::Due(run),
             _ => TaskOrder::Created(run),
         };
-        let filter = restriction(&Filter::parse(&body.filter, FILTER)?, user)?;
+        let filter = restriction(&Filter::parse(&body.filter, FILTER)?, caller)?;
         let mut conn = db::listing(&self.service.pool).await?;
         let rows = store::tasks::list(&mut conn, &filter, by, page.limit + 1).await?;
         let mut room = Room::default();
@@ -118,14 +122,17 @@ impl Tasks {
     }
 }
 
-fn restriction(filter: &Filter, user: &User) -> Result<TaskFilter> {
-    let mine = match filter.bool("mine") {
-        None => None,
-        Some(true) => Some(Mine {
+fn restriction(filter: &Filter, caller: &Caller) -> Result<TaskFilter> {
+    let mine = match (filter.bool("mine"), caller) {
+        (None, _) => None,
+        (Some(true), Caller::User(user)) => Some(Mine {
             email: user.email.clone(),
             groups: user.groups.clone(),
         }),
-        Some(false) => {
+        (Some(true), Caller::ApiKey(_) | Caller::Internal(_)) => {
+            return Err(Error::invalid("filter", "mine: only people have tasks"));
+        }
+        (Some(false), _) => {
             return Err(Error::invalid(
                 "filter",
                 "mine wants true, or to be left out",
@@ -147,8 +154,10 @@ impl TaskService for Tasks {
         &self,
         request: Request<pb::ListTasksRequest>,
     ) -> Result<Response<pb::ListTasksResponse>, Status> {
-        let user = auth::user(&request)?.clone();
-        Ok(Response::new(self.list(&user, request.into_inner()).await?))
+        let caller = auth::caller(&request)?.clone();
+        Ok(Response::new(
+            self.list(&caller, request.into_inner()).await?,
+        ))
     }
 
     async fn get_task(

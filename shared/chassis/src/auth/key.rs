@@ -65,6 +65,7 @@ impl SigningKey {
             role: user.role.as_str().to_owned(),
             groups: user.groups.clone(),
             sid: user.session_id,
+            rev: user.revision,
             iss: USER_ISSUER.to_owned(),
             iat: issued_at.timestamp(),
             exp: expires_at.timestamp(),

@@ -1,28 +1,37 @@
-//! Who calls, and what for. A method that no table names is nobody's to call, and a token is checked
-//! with nothing but what is in memory unless its key has never been seen.
+//! Who calls, and what for. A method that no table names is nobody's to call, a token is checked with
+//! nothing but what is in memory unless its key has never been seen, and nobody is let in on knowledge
+//! of more than a minute ago.
 
 use std::fmt;
 
-use model::status::Role;
+use chrono::{DateTime, Utc};
+use model::status::{KeyScope, Role};
 use tonic::Request;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
+mod access;
+mod api_key;
 mod ed25519;
 mod key;
+mod remote;
+mod standing;
 mod token;
 mod user_keys;
 mod verifier;
 
+pub use access::{Access, AccessTable};
+pub use api_key::{KeyHash, NewApiKey};
 pub use key::{PublicKey, ServiceKey, SigningKey};
+pub use standing::{Account, KeyFound, Revocations, Source, Standing};
 pub use user_keys::{LocalKeys, UserKeys};
 pub use verifier::Verifier;
 
 #[cfg(test)]
 mod tests;
 
-/// A person, as the access token describes them.
+/// A person, as the access token describes them, or as the catalog has told since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: Uuid,
@@ -33,22 +42,37 @@ pub struct User {
     pub groups: Vec<String>,
     /// The sign-in that the token came of: when it ends, so does the token.
     pub session_id: Uuid,
+    /// The account's revision when this was read from it: what a later one says replaces it.
+    pub revision: i64,
+}
+
+/// A machine, as its API key describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub id: Uuid,
+    pub name: String,
+    pub scope: KeyScope,
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// Who makes a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
+    /// A person who has signed in.
     User(User),
+    /// A worker, or a customer's own system.
+    ApiKey(ApiKey),
     /// One of the platform's own services, by name.
-    Service(String),
+    Internal(String),
 }
 
 impl Caller {
-    /// Tells callers apart in stored rows: `user:<id>` or `service:<name>`.
+    /// Tells callers apart in stored rows: `user:<id>`, `key:<id>` or `internal:<name>`.
     pub fn key(&self) -> String {
         match self {
             Self::User(user) => format!("user:{}", user.id),
-            Self::Service(name) => format!("service:{name}"),
+            Self::ApiKey(key) => format!("key:{}", key.id),
+            Self::Internal(name) => format!("internal:{name}"),
         }
     }
 }
@@ -56,44 +80,6 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key())
-    }
-}
-
-/// Who may call a method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody, without a token; the handler does not learn who it is.
-    Open,
-    /// Every signed-in person.
-    User,
-    /// Persons of the role ADMIN.
-    Admin,
-    /// The platform's own services and nobody else.
-    Service,
-}
-
-/// A service's table: for each method's path (`/workflow.catalog.v1.AuthService/Login`), who may call it.
-pub type AccessTable = &'static [(&'static str, Access)];
-
-impl Access {
-    pub(crate) fn check(self, caller: &Caller) -> Result<()> {
-        match (self, caller) {
-            (Self::Open, _)
-            | (Self::User, Caller::User(_))
-            | (Self::Service, Caller::Service(_)) => Ok(()),
-            (Self::Admin, Caller::User(user)) if user.role == Role::Admin => Ok(()),
-            (Self::Admin, Caller::User(_)) => Err(Error::denied(
-                "ADMIN_REQUIRED",
-                "only a user of the role ADMIN may call this",
-            )),
-            (Self::User | Self::Admin, Caller::Service(_)) => {
-                Err(Error::denied("USER_REQUIRED", "only a user may call this"))
-            }
-            (Self::Service, Caller::User(_)) => Err(Error::denied(
-                "SERVICE_REQUIRED",
-                "only the platform's services may call this",
-            )),
-        }
     }
 }
 
@@ -106,13 +92,32 @@ pub fn caller<T>(request: &Request<T>) -> Result<&Caller> {
 pub fn user<T>(request: &Request<T>) -> Result<&User> {
     match caller(request)? {
         Caller::User(user) => Ok(user),
-        Caller::Service(_) => Err(Error::denied("USER_REQUIRED", "only a user may call this")),
+        Caller::ApiKey(_) | Caller::Internal(_) => Err(access::user_required()),
     }
 }
 
 fn sign_in() -> Error {
     Error::unauthenticated(
         "TOKEN_MISSING",
-        "sign in with AuthService.Login and send `authorization: Bearer <access_token>`",
+        "sign in with AuthService.Login and send `authorization: Bearer <access_token>`, or an API key",
+    )
+}
+
+/// One answer for all that is forged, so that forgers learn nothing.
+fn refused() -> Error {
+    Error::unauthenticated(
+        "TOKEN_INVALID",
+        "the token is not one that this platform issued",
+    )
+}
+
+fn expired() -> Error {
+    Error::unauthenticated("TOKEN_EXPIRED", "the token has expired")
+}
+
+fn revoked() -> Error {
+    Error::unauthenticated(
+        "TOKEN_REVOKED",
+        "the session or the API key has ended, or the user is not active any more",
     )
 }

@@ -24,6 +24,8 @@ pub(super) struct UserClaims {
     pub role: String,
     pub groups: Vec<String>,
     pub sid: Uuid,
+    /// The account's revision.
+    pub rev: i64,
     pub iss: String,
     pub iat: i64,
     pub exp: i64,
@@ -75,6 +77,7 @@ pub(super) fn verify_user(token: &str, key: &PublicKey) -> Result<(User, DateTim
         role: Role::parse(&claims.role).ok_or(Refused)?,
         groups: claims.groups,
         session_id: claims.sid,
+        revision: claims.rev,
     };
     Ok((
         user,

@@ -1,6 +1,7 @@
 //! Tells who a bearer token speaks for. What was verified once is remembered until it expires, so
-//! that the common case is one hash and one look-up.
+//! that the common case is one hash and two look-ups. Whether it still stands is asked at every call.
 
+use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,18 +10,19 @@ use lru::LruCache;
 use sha2::{Digest, Sha256};
 
 use super::token::{self, Refused, SERVICE_ISSUER, USER_ISSUER, Unverified};
-use super::{Caller, PublicKey, UserKeys, sign_in};
+use super::{Access, Caller, PublicKey, Standing, UserKeys, api_key, expired, refused, sign_in};
 use crate::error::{Error, Result};
 
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 /// Longer ones are not ours: a user with very many groups stays below.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// Verifies tokens of people and of services.
+/// Verifies tokens of people, API keys, and tokens of the platform's own services.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     service_key: PublicKey,
     user_keys: UserKeys,
+    standing: Standing,
     seen: Arc<Mutex<LruCache<[u8; 32], Seen>>>,
 }
 
@@ -31,13 +33,27 @@ struct Seen {
 }
 
 impl Verifier {
-    pub fn new(service_key: PublicKey, user_keys: UserKeys) -> Self {
+    pub fn new(service_key: PublicKey, user_keys: UserKeys, standing: Standing) -> Self {
         let seen = Arc::new(Mutex::new(LruCache::new(REMEMBERED)));
         Self {
             service_key,
             user_keys,
+            standing,
             seen,
         }
+    }
+
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Ends when the caller may not go on with a call of this kind, and says why.
+    pub(crate) fn refusal(
+        &self,
+        caller: Caller,
+        access: Access,
+    ) -> impl Future<Output = Error> + Send + 'static {
+        self.standing.clone().refusal(caller, access)
     }
 
     /// Who sends these headers.
@@ -56,7 +72,18 @@ impl Verifier {
         self.verify(token.trim(), now).await
     }
 
+    /// Who this token speaks for, as they are now.
     pub async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Caller> {
+        let mut caller = if api_key::is_meant(token) {
+            Caller::ApiKey(self.standing.api_key(token).await?)
+        } else {
+            self.read(token, now).await?
+        };
+        self.standing.judge(&mut caller).await?;
+        Ok(caller)
+    }
+
+    async fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Caller> {
         if token.len() > LONGEST_TOKEN {
             return Err(refused());
         }
@@ -74,10 +101,7 @@ impl Verifier {
         };
         if seen.expires <= now {
             self.lock().pop(&hash);
-            return Err(Error::unauthenticated(
-                "TOKEN_EXPIRED",
-                "the token has expired",
-            ));
+            return Err(expired());
         }
         Ok(seen.caller)
     }
@@ -89,7 +113,7 @@ impl Verifier {
                 let (name, expires) =
                     token::verify_service(token, &self.service_key).map_err(|Refused| refused())?;
                 Ok(Seen {
-                    caller: Caller::Service(name),
+                    caller: Caller::Internal(name),
                     expires,
                 })
             }
@@ -115,11 +139,4 @@ impl Verifier {
         // A cache is good whatever the thread that held it did.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn refused() -> Error {
-    Error::unauthenticated(
-        "TOKEN_INVALID",
-        "the token is not one that this platform issued",
-    )
 }

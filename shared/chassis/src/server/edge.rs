@@ -1,8 +1,9 @@
 //! The gate between the wire and the handlers. A handler runs in a task of its own: a caller that
 //! vanishes, or whose deadline passes, takes nothing away from database work that has begun. A handler
-//! that only waits can ask whether it still waits for somebody.
+//! that only waits can ask whether it still waits for somebody. Who calls is asked again and again as long
+//! as a call or a stream lasts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::Utc;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +22,7 @@ use tonic::service::Routes;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::watched::Watched;
 use super::{Readiness, table};
 use crate::auth::{Access, AccessTable, Verifier};
 use crate::deadline;
@@ -30,11 +34,16 @@ pub(super) struct EdgeLayer(Arc<Rules>);
 
 struct Rules {
     access: HashMap<&'static str, Access>,
+    /// Paths of the methods that answer with a stream.
+    streams: HashSet<String>,
     verifier: Verifier,
     readiness: Readiness,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
+
+/// Ends when a caller may not go on, and says why.
+pub(super) type Refusal = BoxFuture<'static, Error>;
 
 /// Tells a handler that nobody waits for its answer any more: the caller has left, or its deadline has
 /// passed.
@@ -50,7 +59,7 @@ impl CallerGone {
 
 impl EdgeLayer {
     pub(super) fn new(
-        access: AccessTable,
+        (access, streams): (AccessTable, HashSet<String>),
         verifier: Verifier,
         readiness: Readiness,
         shutdown: &Shutdown,
@@ -58,6 +67,7 @@ impl EdgeLayer {
     ) -> Self {
         Self(Arc::new(Rules {
             access: access.iter().copied().collect(),
+            streams,
             verifier,
             readiness,
             room: Arc::new(Semaphore::new(in_flight)),
@@ -123,12 +133,16 @@ impl Rules {
         let place = Arc::clone(&self.room)
             .try_acquire_owned()
             .map_err(|_| overload())?;
+        let streams = self.streams.contains(path);
+        let mut refusal: Refusal = std::future::pending().boxed();
         if access != Access::Open {
             let caller = self.verifier.caller(request.headers(), Utc::now()).await?;
             access.check(&caller)?;
+            refusal = self.verifier.refusal(caller.clone(), access).boxed();
             request.extensions_mut().insert(caller);
         }
-        self.detach(routes, request, place).await
+        self.detach(routes, request, (place, refusal, streams))
+            .await
     }
 
     /// The place is kept until the work is done, whether or not anybody still waits for it.
@@ -136,26 +150,33 @@ impl Rules {
         &self,
         mut routes: Routes,
         mut request: Request<Body>,
-        place: OwnedSemaphorePermit,
+        (place, mut refusal, streams): (OwnedSemaphorePermit, Refusal, bool),
     ) -> Result<Response<Body>> {
         let gone = CancellationToken::new();
         request.extensions_mut().insert(CallerGone(gone.clone()));
-        // Dropped with this future, which is the caller's.
-        let _gone = gone.drop_guard();
+        // Dropped with this future, or with the stream that it returns: both are the caller's.
+        let gone = gone.drop_guard();
         let work = async move {
             let _place = place;
             let Ok(response) = routes.call(request).await;
             response
         };
         let handler = self.tasks.spawn(work.in_current_span());
-        let response = handler
-            .await
-            .map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?;
+        let response = tokio::select! {
+            biased;
+            done = handler => {
+                done.map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?
+            }
+            error = &mut refusal => return Err(error),
+        };
         if is_undecodable(&response) {
             let limit = "is malformed, or nested deeper than the 32 levels that are allowed";
             return Err(Error::invalid("request", limit));
         }
-        Ok(response)
+        if !streams {
+            return Ok(response);
+        }
+        Ok(response.map(|body| Body::new(Watched::new(body, refusal, gone))))
     }
 }
 

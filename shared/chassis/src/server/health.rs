@@ -28,6 +28,12 @@ impl Readiness {
     pub fn is_ready(&self) -> bool {
         *self.0.borrow()
     }
+
+    /// Until it is ready for the first time.
+    pub(super) async fn wait(&self) {
+        // It fails without a sender, and this is one.
+        let _ = self.0.subscribe().wait_for(|ready| *ready).await;
+    }
 }
 
 /// Reports until `soft`; when this returns, everybody has been told NOT_SERVING.

@@ -19,6 +19,7 @@ use crate::shutdown::Shutdown;
 mod edge;
 mod health;
 mod table;
+mod watched;
 
 pub use edge::CallerGone;
 use edge::EdgeLayer;
@@ -84,6 +85,7 @@ async fn listen(server: Server) -> Result<()> {
         limits,
     } = server;
     table::check(access, &serving)?;
+    let streams = table::streams(&serving)?;
     let address = listener.local_addr().map_err(Error::internal)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = routes
@@ -100,8 +102,17 @@ async fn listen(server: Server) -> Result<()> {
                 .map_err(Error::internal)?
                 .accept_compressed(Gzip),
         );
+    shutdown.spawn_loop("standing", {
+        let (standing, soft) = (verifier.standing().clone(), shutdown.soft.clone());
+        let ready = readiness.clone();
+        async move {
+            // The catalog asks its own tables, which may have to be made first.
+            soft.run_until_cancelled(ready.wait()).await;
+            standing.keep_up(soft).await;
+        }
+    });
     let edge = EdgeLayer::new(
-        access,
+        (access, streams),
         verifier,
         readiness.clone(),
         &shutdown,
@@ -120,7 +131,7 @@ async fn listen(server: Server) -> Result<()> {
         .layer(OtelGrpcLayer::default().filter(is_worth_a_span))
         .layer(cors())
         .layer(GrpcWebLayer::new())
-        .layer(edge) // ready? room? deadline, who?, and a task of its own
+        .layer(edge) // ready? room? deadline, who (still)?, and a task of its own
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),

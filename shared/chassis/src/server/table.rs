@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use prost::Message;
-use prost_types::FileDescriptorSet;
+use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 
 use crate::auth::AccessTable;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ pub(super) fn is_public(path: &str) -> bool {
 }
 
 pub(super) fn check(access: AccessTable, serving: &[&str]) -> Result<()> {
-    let contract = methods(serving)?;
+    let contract: HashSet<String> = methods(serving)?.map(|(path, _)| path).collect();
     let listed: HashSet<&str> = access.iter().map(|(path, _)| *path).collect();
     let missing: Vec<&str> = contract
         .iter()
@@ -35,22 +35,25 @@ pub(super) fn check(access: AccessTable, serving: &[&str]) -> Result<()> {
     )))
 }
 
-/// The paths of all methods of these services.
-fn methods(serving: &[&str]) -> Result<HashSet<String>> {
+/// The paths of the methods that answer with a stream.
+pub(super) fn streams(serving: &[&str]) -> Result<HashSet<String>> {
+    let streaming = methods(serving)?.filter(|(_, method)| method.server_streaming());
+    Ok(streaming.map(|(path, _)| path).collect())
+}
+
+/// All methods of these services, by path.
+fn methods(serving: &[&str]) -> Result<impl Iterator<Item = (String, MethodDescriptorProto)>> {
     let descriptors = FileDescriptorSet::decode(proto::DESCRIPTORS).map_err(Error::internal)?;
-    let mut paths = HashSet::new();
-    for file in &descriptors.file {
-        for service in &file.service {
-            let name = format!("{}.{}", file.package(), service.name());
+    let mut found = Vec::new();
+    for file in descriptors.file {
+        let package = file.package().to_owned();
+        for service in file.service {
+            let name = format!("{package}.{}", service.name());
             if serving.contains(&name.as_str()) {
-                paths.extend(
-                    service
-                        .method
-                        .iter()
-                        .map(|m| format!("/{name}/{}", m.name())),
-                );
+                let methods = service.method.into_iter();
+                found.extend(methods.map(|m| (format!("/{name}/{}", m.name()), m)));
             }
         }
     }
-    Ok(paths)
+    Ok(found.into_iter())
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use chassis::auth::{
-    Access, AccessTable, Caller, ServiceKey, SigningKey, User, UserKeys, Verifier,
+    Access, AccessTable, Caller, KeyFound, KeyHash, Revocations, ServiceKey, SigningKey, Source,
+    Standing, User, UserKeys, Verifier,
 };
 use chassis::client::Peer;
 use chassis::server::{CallerGone, Limits, Readiness, Server, serve};
-use chassis::{Error, Shutdown, auth};
+use chassis::{BoxFuture, Error, Shutdown, auth};
 use chrono::{TimeDelta, Utc};
 use model::status::Role;
 use proto::catalog::v1 as pb;
@@ -30,11 +31,11 @@ pub const TABLE: AccessTable = &[
     ("/workflow.catalog.v1.AuthService/Login", Access::Open),
     (
         "/workflow.catalog.v1.AuthService/GetCurrentUser",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.catalog.v1.AuthService/ListSigningKeys",
-        Access::Service,
+        Access::Internal,
     ),
 ];
 
@@ -89,7 +90,7 @@ impl AuthService for Auth {
         request: Request<pb::ListSigningKeysRequest>,
     ) -> Result<Response<pb::ListSigningKeysResponse>, Status> {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
-        assert!(matches!(auth::caller(&request)?, Caller::Service(_)));
+        assert!(matches!(auth::caller(&request)?, Caller::Internal(_)));
         let keys = vec![pb::SigningKey {
             id: "k1".to_owned(),
             public_key: signing_key().public().bytes.to_vec(),
@@ -213,7 +214,22 @@ fn verifier() -> Verifier {
     Verifier::new(
         service_key().public().clone(),
         UserKeys::Local(Arc::new(RwLock::new(keys))),
+        Standing::new(Arc::new(Peace)),
     )
+}
+
+/// A catalog in which nobody's access ever ends.
+#[derive(Debug)]
+pub struct Peace;
+
+impl Source for Peace {
+    fn revocations(&self) -> BoxFuture<'_, chassis::Result<Revocations>> {
+        Box::pin(async { Ok(Revocations::default()) })
+    }
+
+    fn api_key(&self, _: KeyHash) -> BoxFuture<'_, chassis::Result<KeyFound>> {
+        Box::pin(async { Ok(KeyFound::Unknown) })
+    }
 }
 
 /// A token of an ordinary user.
@@ -225,6 +241,7 @@ pub fn user_token() -> String {
         role: Role::User,
         groups: Vec::new(),
         session_id: Uuid::from_u128(8),
+        revision: 1,
     };
     let now = Utc::now();
     signing_key()

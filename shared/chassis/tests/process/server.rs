@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chassis::Error;
-use chassis::auth::{Caller, SigningKey, UserKeys, Verifier};
+use chassis::auth::{Caller, SigningKey, Standing, UserKeys, Verifier};
 use chassis::server::Limits;
 use chrono::{TimeDelta, Utc};
 use prost::Message;
@@ -22,7 +22,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_types::StatusExt;
 
-use crate::fixture::{NAME, Running, login, service_key, signed, user_token};
+use crate::fixture::{NAME, Peace, Running, login, service_key, signed, user_token};
 
 fn reason(status: &Status) -> String {
     status
@@ -235,7 +235,7 @@ async fn each_method_is_for_those_the_table_names() {
                 .await
                 .err(),
             Code::PermissionDenied,
-            "SERVICE_REQUIRED",
+            "INTERNAL_ONLY",
         ),
     ];
     for (status, code, why) in refused {
@@ -260,7 +260,12 @@ async fn unknown_method_is_unimplemented() {
 async fn other_services_verify_people_with_the_published_keys() {
     let running = Running::with_defaults().await;
     let keys = UserKeys::remote(running.peer());
-    let verifier = Arc::new(Verifier::new(service_key().public().clone(), keys));
+    let standing = Standing::new(Arc::new(Peace));
+    let verifier = Arc::new(Verifier::new(
+        service_key().public().clone(),
+        keys,
+        standing,
+    ));
     let (now, since) = (Utc::now(), Instant::now());
     let verified: Vec<_> = (0..8)
         .map(|_| {
@@ -272,7 +277,7 @@ async fn other_services_verify_people_with_the_published_keys() {
     for caller in verified {
         match caller.await.expect("no panic").expect("accepted") {
             Caller::User(user) => users.push(user),
-            Caller::Service(name) => panic!("{name} is no user"),
+            other => panic!("{other} is no user"),
         }
     }
     let expires = now + TimeDelta::minutes(1);

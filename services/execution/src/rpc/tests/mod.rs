@@ -61,6 +61,7 @@ fn call<T>(body: T) -> Request<T> {
         role: Role::User,
         groups: vec!["chefs".to_owned()],
         session_id: Uuid::from_u128(8),
+        revision: 1,
     }));
     request
 }

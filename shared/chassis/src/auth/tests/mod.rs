@@ -1,16 +1,22 @@
 //! Which tokens are believed.
 
-use std::sync::{Arc, RwLock};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::*;
 use crate::client::Peer;
+
+mod keys;
+mod standing;
 
 const CATALOG_SEED: [u8; 32] = [7; 32];
 const SERVICE_SEED: [u8; 32] = [9; 32];
@@ -27,9 +33,58 @@ fn service_key() -> ServiceKey {
     ServiceKey::from_seed(&SERVICE_SEED)
 }
 
-fn verifier() -> Verifier {
+/// What a catalog says that does as it is told.
+#[derive(Debug, Default)]
+struct Catalog {
+    is_away: AtomicBool,
+    asked: AtomicU32,
+    revocations: Mutex<Revocations>,
+    keys: Mutex<HashMap<KeyHash, KeyFound>>,
+}
+
+impl Catalog {
+    fn answer<T: Send + 'static>(&self, answer: T) -> BoxFuture<'_, Result<T>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let is_away = self.is_away.load(Ordering::Relaxed);
+        Box::pin(async move {
+            // Not at once, so that others come meanwhile.
+            tokio::task::yield_now().await;
+            match is_away {
+                true => Err(Error::unavailable("AWAY", "away")),
+                false => Ok(answer),
+            }
+        })
+    }
+
+    fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn go_away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Source for Catalog {
+    fn revocations(&self) -> BoxFuture<'_, Result<Revocations>> {
+        let revocations = self.revocations.lock().expect("no panic").clone();
+        self.answer(revocations)
+    }
+
+    fn api_key(&self, hash: KeyHash) -> BoxFuture<'_, Result<KeyFound>> {
+        let keys = self.keys.lock().expect("no panic");
+        self.answer(keys.get(&hash).cloned().unwrap_or(KeyFound::Unknown))
+    }
+}
+
+fn verifier_with(standing: Standing) -> Verifier {
     let keys = Arc::new(RwLock::new(vec![catalog_key().public().clone()]));
-    Verifier::new(service_key().public().clone(), UserKeys::Local(keys))
+    let keys = UserKeys::Local(keys);
+    Verifier::new(service_key().public().clone(), keys, standing)
+}
+
+fn verifier() -> Verifier {
+    verifier_with(Standing::new(Arc::new(Catalog::default())))
 }
 
 fn ada() -> User {
@@ -40,6 +95,7 @@ fn ada() -> User {
         role: Role::Admin,
         groups: vec!["legal".to_owned()],
         session_id: Uuid::from_u128(8),
+        revision: 3,
     }
 }
 
@@ -64,8 +120,8 @@ async fn users_and_services_are_who_their_tokens_say() {
     }
     let (token, _) = service_key().token("execution", now()).expect("signed");
     let caller = verifier.verify(&token, now()).await.expect("accepted");
-    assert_eq!(caller, Caller::Service("execution".to_owned()));
-    assert_eq!(caller.key(), "service:execution");
+    assert_eq!(caller, Caller::Internal("execution".to_owned()));
+    assert_eq!(caller.key(), "internal:execution");
 }
 
 #[tokio::test]
@@ -161,7 +217,9 @@ async fn unknown_key_or_issuer_is_refused() {
 async fn unreachable_catalog_makes_unknown_keys_unavailable_not_invalid() {
     // Port 1 answers nobody.
     let peer = Peer::connect_lazy("127.0.0.1:1", service_key(), "execution").expect("an address");
-    let verifier = Verifier::new(service_key().public().clone(), UserKeys::remote(peer));
+    let standing = Standing::new(Arc::new(Catalog::default()));
+    let keys = UserKeys::remote(peer);
+    let verifier = Verifier::new(service_key().public().clone(), keys, standing);
     for _ in 0..2 {
         let error = verifier
             .verify(&token_of(&catalog_key()), now())
@@ -198,21 +256,37 @@ async fn header_is_a_bearer_token() {
 }
 
 #[test]
-fn access_is_by_kind_and_role() {
+fn access_is_by_kind_role_and_scope() {
     let admin = Caller::User(ada());
     let user = Caller::User(User {
         role: Role::User,
         ..ada()
     });
-    let service = Caller::Service("reporting".to_owned());
-    for (access, allowed) in [
-        (Access::Open, [true, true, true]),
-        (Access::User, [true, true, false]),
-        (Access::Admin, [true, false, false]),
-        (Access::Service, [false, false, true]),
+    let [worker, service] = [KeyScope::Worker, KeyScope::Service].map(|scope| {
+        Caller::ApiKey(ApiKey {
+            id: Uuid::from_u128(7),
+            name: "a machine".to_owned(),
+            scope,
+            expires_at: None,
+        })
+    });
+    let internal = Caller::Internal("reporting".to_owned());
+    let callers = [&admin, &user, &service, &worker, &internal];
+    let (user, admin, scope) = ("USER_REQUIRED", "ADMIN_REQUIRED", "SCOPE_REQUIRED");
+    let own = "INTERNAL_ONLY";
+    for (access, expected) in [
+        (Access::Open, ["", "", "", "", ""]),
+        (Access::Person, ["", "", user, user, user]),
+        (Access::Member, ["", "", "", scope, user]),
+        (Access::Worker, ["", "", "", "", user]),
+        (Access::Admin, ["", admin, admin, admin, admin]),
+        (Access::Internal, [own, own, own, own, ""]),
     ] {
-        let got = [&admin, &user, &service].map(|caller| access.check(caller).is_ok());
-        assert_eq!(got, allowed, "{access:?}");
+        let said = callers.map(|caller| match access.check(caller) {
+            Ok(()) => String::new(),
+            Err(error) => error.reason().to_owned(),
+        });
+        assert_eq!(said, expected, "{access:?}");
     }
 }
 
