@@ -5,10 +5,12 @@ use chassis::Shutdown;
 use chassis::auth::ServiceKey;
 use chassis::config::Common;
 use devkit::{Database, Folder};
+use proto::catalog::v1::api_key_service_client::ApiKeyServiceClient;
 use proto::catalog::v1::audit_service_client::AuditServiceClient;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use proto::catalog::v1::client_service_client::ClientServiceClient;
 use proto::catalog::v1::definition_service_client::DefinitionServiceClient;
+use proto::catalog::v1::identity_service_client::IdentityServiceClient;
 use proto::catalog::v1::user_service_client::UserServiceClient;
 use proto::catalog::v1::workflow_service_client::WorkflowServiceClient;
 use proto::catalog::v1::{self as pb, problem::Severity};
@@ -158,6 +160,14 @@ impl Catalog {
     /// As the administrator.
     pub fn workflows(&self) -> WorkflowServiceClient<Called> {
         WorkflowServiceClient::new(self.called(&self.admin_token))
+    }
+
+    pub fn api_keys(&self, token: &str) -> ApiKeyServiceClient<Called> {
+        ApiKeyServiceClient::new(self.called(token))
+    }
+
+    pub fn identity(&self, token: &str) -> IdentityServiceClient<Called> {
+        IdentityServiceClient::new(self.called(token))
     }
 
     pub fn definitions(&self, token: &str) -> DefinitionServiceClient<Called> {

@@ -127,7 +127,7 @@ async fn roles_decide_who_may_call_what() {
             .is_ok()
     );
     let answer = catalog.definitions(&admin).resolve_starts(starts()).await;
-    refused(answer, Code::PermissionDenied, "SERVICE_REQUIRED");
+    refused(answer, Code::PermissionDenied, "INTERNAL_ONLY");
     let answer = list(&catalog, &service, "").await;
     refused(answer, Code::PermissionDenied, "USER_REQUIRED");
 }

@@ -4,6 +4,7 @@
     reason = "a test that unwraps fails with the place; that is all a test needs"
 )]
 
+mod api_keys;
 mod apply;
 mod audit;
 mod clients;
@@ -14,4 +15,5 @@ mod lists;
 mod names;
 mod publishing;
 mod requests;
+mod standing;
 mod workflows;
