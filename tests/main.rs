@@ -8,5 +8,6 @@ mod contract;
 mod counting;
 mod house;
 mod onboarding;
+mod revocation;
 mod running;
 mod story;

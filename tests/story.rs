@@ -6,12 +6,14 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use chassis::auth::ServiceKey;
+use chrono::Utc;
 use devkit::{Database, Folder};
 use platform::client::{Services, Session, request_id};
 use platform::{AllConfig, Running};
 use proto::catalog::v1::{
-    ApplyWorkflowRequest, CreateUserRequest, ListUsersRequest, PublishWorkflowRequest, User,
-    Workflow,
+    ApiKey, ApiKeyScope, ApplyWorkflowRequest, CreateApiKeyRequest, CreateUserRequest,
+    ListUsersRequest, PublishWorkflowRequest, User, Workflow,
 };
 use proto::execution::v1::watch_execution_response::Change;
 use proto::execution::v1::{
@@ -35,13 +37,17 @@ pub struct Story {
     pub admin: Session,
     database: Database,
     /// Keeps the key files as long as the platform runs.
-    _folder: Folder,
+    folder: Folder,
     pub running: Running,
 }
 
 impl Story {
     pub async fn begin() -> anyhow::Result<Story> {
-        let (database, folder) = (Database::new().await, Folder::new());
+        Story::begin_on(Database::new().await).await
+    }
+
+    pub async fn begin_on(database: Database) -> anyhow::Result<Story> {
+        let folder = Folder::new();
         let url = Some(database.admin_url());
         let config = AllConfig::on_free_ports(folder.path().to_owned(), url);
         let running = platform::start(config, chassis::Shutdown::new()).await?;
@@ -60,7 +66,7 @@ impl Story {
             services,
             admin,
             database,
-            _folder: folder,
+            folder,
             running,
         })
     }
@@ -127,6 +133,45 @@ impl Story {
             "transitions": [],
         });
         self.publish(&document.to_string()).await
+    }
+
+    /// The administrator once more, in a session of their own.
+    pub async fn another_admin(&self) -> anyhow::Result<Session> {
+        let admin = self.running.admin.as_ref();
+        let admin = admin.context("a new installation has a first administrator")?;
+        Ok(self.services.login(&admin.email, &admin.password).await?)
+    }
+
+    /// A machine with a new key: the key, and what it may call.
+    pub async fn machine(&self, scope: ApiKeyScope) -> anyhow::Result<(ApiKey, Session)> {
+        let request = CreateApiKeyRequest {
+            api_key: Some(ApiKey {
+                name: format!("{scope:?}"),
+                scope: scope.into(),
+                ..Default::default()
+            }),
+            request_id: request_id(),
+        };
+        let mut keys = self.admin.api_keys.clone();
+        let made = keys.create_api_key(request).await?.into_inner();
+        let key = made.api_key.context("a key is made")?;
+        let session = self.services.bearing(&key.name, made.secret)?;
+        Ok((key, session))
+    }
+
+    /// A token as the platform's own services send it.
+    pub fn internal_token(&self) -> anyhow::Result<String> {
+        let key = ServiceKey::load_or_create(&self.folder.service_key())?;
+        Ok(key.token("execution", Utc::now())?.0)
+    }
+
+    /// Changes rows behind the services' backs.
+    pub async fn alter(&self, sql: &str) -> Outcome {
+        let mut connection = PgConnection::connect(&self.database.admin_url()).await?;
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
+        Ok(connection.close().await?)
     }
 
     /// One figure, read behind the services' backs.
@@ -308,15 +353,18 @@ pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason
         Ok(response) => bail!("expected {reason}, was answered {response:?}"),
         Err(status) => status,
     };
-    let said = status
-        .get_details_error_info()
-        .map(|info| info.reason)
-        .unwrap_or_default();
+    let said = reason_of(&status);
     ensure!(
         (status.code(), said.as_str()) == (code, reason),
         "expected {code:?} {reason}, got {said} {status:?}"
     );
     Ok(())
+}
+
+/// The stable word for why; empty where the platform did not say it.
+pub fn reason_of(status: &Status) -> String {
+    let info = status.get_details_error_info();
+    info.map(|info| info.reason).unwrap_or_default()
 }
 
 /// A JSON object as the contract carries it.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use proto::catalog::v1::api_key_service_client::ApiKeyServiceClient;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
 use proto::catalog::v1::client_service_client::ClientServiceClient;
 use proto::catalog::v1::user_service_client::UserServiceClient;
@@ -58,16 +59,21 @@ impl Services {
                 client.login(request).await
             })
             .await?;
-        let bearer = format!("Bearer {access_token}")
+        self.bearing(email, access_token)
+    }
+
+    /// Whoever an access token or an API key speaks for.
+    pub fn bearing(&self, name: &str, token: String) -> Result<Session, Status> {
+        let bearer = format!("Bearer {token}")
             .parse()
-            .map_err(|_| Status::internal("the access token is not ASCII"))?;
-        Ok(Session::new(self, email, access_token, Bearer(bearer)))
+            .map_err(|_| Status::internal("the token is not ASCII"))?;
+        Ok(Session::new(self, name, token, Bearer(bearer)))
     }
 }
 
 type Authorized = InterceptedService<Channel, Bearer>;
 
-/// Puts the access token on every call.
+/// Puts the token on every call.
 #[derive(Clone)]
 pub struct Bearer(MetadataValue<Ascii>);
 
@@ -86,13 +92,15 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A signed-in caller: the clients of every service, to be cloned for a call.
+/// A caller with a token or a key: the clients of every service, to be cloned for a call.
 #[derive(Clone)]
 pub struct Session {
+    /// Of a person; what a machine is called otherwise.
     pub email: String,
     pub token: String,
     pub clients: ClientServiceClient<Authorized>,
     pub users: UserServiceClient<Authorized>,
+    pub api_keys: ApiKeyServiceClient<Authorized>,
     pub workflows: WorkflowServiceClient<Authorized>,
     pub executions: ExecutionServiceClient<Authorized>,
     pub tasks: TaskServiceClient<Authorized>,
@@ -108,6 +116,7 @@ impl Session {
             token,
             clients: ClientServiceClient::new(with(&to.catalog)),
             users: UserServiceClient::new(with(&to.catalog)),
+            api_keys: ApiKeyServiceClient::new(with(&to.catalog)),
             workflows: WorkflowServiceClient::new(with(&to.catalog)),
             executions: ExecutionServiceClient::new(with(&to.execution)),
             tasks: TaskServiceClient::new(with(&to.execution)),
