@@ -6,6 +6,9 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+/// The name under which the server as a whole is asked for.
+const WHOLE: &str = "";
+
 /// Whether a service can do its work: set by the service, told to callers and balancers.
 #[derive(Debug, Clone)]
 pub struct Readiness(watch::Sender<bool>);
@@ -36,6 +39,12 @@ impl Readiness {
     }
 }
 
+/// What is known before anybody can ask. The library would say SERVING of the server as a whole.
+pub(super) async fn begin(reporter: &HealthReporter, names: &[&'static str]) {
+    tell(reporter, names, false).await;
+    tell(reporter, &[WHOLE], false).await;
+}
+
 /// Reports until `soft`; when this returns, everybody has been told NOT_SERVING.
 pub(super) async fn report(
     mut reporter: HealthReporter,
@@ -43,8 +52,7 @@ pub(super) async fn report(
     readiness: Readiness,
     soft: CancellationToken,
 ) {
-    // The empty name is the server as a whole.
-    names.push("");
+    names.push(WHOLE);
     let mut ready = readiness.0.subscribe();
     let stop = soft.cancelled();
     tokio::pin!(stop);
@@ -71,5 +79,27 @@ async fn tell(reporter: &HealthReporter, names: &[&str], serving: bool) {
     };
     for name in names {
         reporter.set_service_status(name, status).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Request;
+    use tonic_health::pb::health_server::Health;
+    use tonic_health::pb::{HealthCheckRequest, health_check_response};
+    use tonic_health::server::HealthService;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_before_the_first_report_is_told_not_serving() {
+        let reporter = HealthReporter::new();
+        begin(&reporter, &["auth"]).await;
+        let health = HealthService::from_health_reporter(reporter);
+        for service in ["", "auth"].map(str::to_owned) {
+            let answer = health.check(Request::new(HealthCheckRequest { service }));
+            let status = answer.await.expect("known").get_ref().status();
+            assert_eq!(status, health_check_response::ServingStatus::NotServing);
+        }
     }
 }

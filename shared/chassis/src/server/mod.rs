@@ -88,6 +88,7 @@ async fn listen(server: Server) -> Result<()> {
     let streams = table::streams(&serving)?;
     let address = listener.local_addr().map_err(Error::internal)?;
     let (reporter, health) = tonic_health::server::health_reporter();
+    health::begin(&reporter, &serving).await;
     let routes = routes
         .add_service(health.accept_compressed(Gzip))
         .add_service(
