@@ -1,5 +1,5 @@
 //! Who may call what: every call of the contract, made by everybody who may come. The calls come from the
-//! descriptors and the expectations from the table below, so a new call without a row fails.
+//! descriptors and the expectations from a table of rows, so a new call without a row fails.
 
 use std::collections::BTreeMap;
 
@@ -19,131 +19,11 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
+use self::table::Level::{self, Admin, Internal, Member, Open, Person, Worker};
+use self::table::table;
 use crate::story::{Outcome, Story, reason_of, until};
 
-/// Who may make a call.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Level {
-    /// Anybody.
-    Open,
-    /// Whoever has signed in.
-    Person,
-    /// The same, and keys of the scope SERVICE.
-    Member,
-    /// The same, and keys of the scope WORKER.
-    Worker,
-    /// The role ADMIN.
-    Admin,
-    /// The platform's own services.
-    Internal,
-}
-
-use Level::{Admin, Internal, Member, Open, Person, Worker};
-
-/// By service, so that a service's rows stand together.
-const TABLE: &[(&str, Level, &[&str])] = &[
-    ("AuthService", Open, &["Login", "ListSigningKeys"]),
-    ("AuthService", Person, &["GetCurrentUser"]),
-    ("UserService", Person, &["GetUser", "ListUsers"]),
-    ("UserService", Admin, &["CreateUser", "UpdateUser"]),
-    (
-        "ApiKeyService",
-        Admin,
-        &["CreateApiKey", "GetApiKey", "ListApiKeys", "RevokeApiKey"],
-    ),
-    ("AuditService", Admin, &["ListAuditEvents"]),
-    (
-        "ClientService",
-        Member,
-        &[
-            "CreateClient",
-            "GetClient",
-            "ListClients",
-            "UpdateClient",
-            "DeleteClient",
-        ],
-    ),
-    (
-        "WorkflowService",
-        Member,
-        &[
-            "CreateWorkflow",
-            "GetWorkflow",
-            "ListWorkflows",
-            "UpdateWorkflow",
-            "DeleteWorkflow",
-            "CreateStep",
-            "UpdateStep",
-            "DeleteStep",
-            "CreateTransition",
-            "UpdateTransition",
-            "DeleteTransition",
-            "ApplyWorkflow",
-            "ExportWorkflow",
-            "ValidateWorkflow",
-            "PublishWorkflow",
-            "ActivateWorkflow",
-            "DeactivateWorkflow",
-            "ArchiveWorkflow",
-            "ListWorkflowVersions",
-            "GetWorkflowVersion",
-        ],
-    ),
-    (
-        "DefinitionService",
-        Internal,
-        &["ResolveStarts", "GetSnapshot", "ResolveNames"],
-    ),
-    (
-        "IdentityService",
-        Internal,
-        &["VerifyApiKey", "ListRevocations"],
-    ),
-    (
-        "ExecutionService",
-        Member,
-        &[
-            "StartExecution",
-            "GetExecution",
-            "ListExecutions",
-            "ListExecutionLogs",
-            "WatchExecution",
-            "CancelExecution",
-            "SimulateWorkflow",
-        ],
-    ),
-    ("ExecutionService", Admin, &["CheckExecutions"]),
-    ("TaskService", Member, &["ListTasks", "GetTask"]),
-    (
-        "TaskService",
-        Person,
-        &[
-            "ClaimTask",
-            "ReleaseTask",
-            "ApproveTask",
-            "RejectTask",
-            "SubmitTask",
-        ],
-    ),
-    (
-        "JobService",
-        Worker,
-        &[
-            "ActivateJobs",
-            "CompleteJob",
-            "FailJob",
-            "ThrowJobError",
-            "ExtendJob",
-        ],
-    ),
-    ("HistoryService", Internal, &["StreamHistory"]),
-    (
-        "ReportService",
-        Member,
-        &["GetReport", "ListReports", "SummarizeReports"],
-    ),
-    ("StepEventService", Internal, &["StreamStepEvents"]),
-];
+mod table;
 
 /// Ends the session of whoever calls it: it is called last.
 const ENDS_THE_SESSION: &str = "AuthService/Logout";
@@ -217,18 +97,6 @@ impl Who {
         };
         (!as_expected).then(|| format!("answers {self:?} with {code:?} {reason}"))
     }
-}
-
-/// `Service/Method` of every row.
-fn table() -> anyhow::Result<BTreeMap<String, Level>> {
-    let mut rows = BTreeMap::new();
-    for (service, level, methods) in TABLE {
-        for method in *methods {
-            let twice = rows.insert(format!("{service}/{method}"), *level);
-            ensure!(twice.is_none(), "{service}/{method} has two rows");
-        }
-    }
-    Ok(rows)
 }
 
 /// The package of every call of the contract, by `Service/Method`.

@@ -1,0 +1,142 @@
+//! The rows: who may make which call. Kept apart from the services' own tables, so that a row that is changed
+//! there by mistake is noticed here.
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+
+/// Who may make a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Level {
+    /// Anybody.
+    Open,
+    /// Whoever has signed in.
+    Person,
+    /// The same, and keys of the scope SERVICE.
+    Member,
+    /// The same, and keys of the scope WORKER.
+    Worker,
+    /// The role ADMIN.
+    Admin,
+    /// The platform's own services.
+    Internal,
+}
+
+use Level::{Admin, Internal, Member, Open, Person, Worker};
+
+/// By service, so that a service's rows stand together.
+const TABLE: &[(&str, Level, &[&str])] = &[
+    ("AuthService", Open, &["Login", "ListSigningKeys"]),
+    ("AuthService", Person, &["GetCurrentUser"]),
+    ("UserService", Person, &["GetUser", "ListUsers"]),
+    ("UserService", Admin, &["CreateUser", "UpdateUser"]),
+    (
+        "ApiKeyService",
+        Admin,
+        &["CreateApiKey", "GetApiKey", "ListApiKeys", "RevokeApiKey"],
+    ),
+    ("AuditService", Admin, &["ListAuditEvents"]),
+    (
+        "ClientService",
+        Member,
+        &[
+            "CreateClient",
+            "GetClient",
+            "ListClients",
+            "UpdateClient",
+            "DeleteClient",
+        ],
+    ),
+    (
+        "WorkflowService",
+        Member,
+        &[
+            "CreateWorkflow",
+            "GetWorkflow",
+            "ListWorkflows",
+            "UpdateWorkflow",
+            "DeleteWorkflow",
+            "CreateStep",
+            "UpdateStep",
+            "DeleteStep",
+            "CreateTransition",
+            "UpdateTransition",
+            "DeleteTransition",
+            "ApplyWorkflow",
+            "ExportWorkflow",
+            "ValidateWorkflow",
+            "PublishWorkflow",
+            "ActivateWorkflow",
+            "DeactivateWorkflow",
+            "ArchiveWorkflow",
+            "ListWorkflowVersions",
+            "GetWorkflowVersion",
+        ],
+    ),
+    (
+        "DefinitionService",
+        Internal,
+        &["ResolveStarts", "GetSnapshot", "ResolveNames"],
+    ),
+    (
+        "IdentityService",
+        Internal,
+        &["VerifyApiKey", "ListRevocations"],
+    ),
+    (
+        "ExecutionService",
+        Member,
+        &[
+            "StartExecution",
+            "GetExecution",
+            "ListExecutions",
+            "ListExecutionLogs",
+            "WatchExecution",
+            "CancelExecution",
+            "SimulateWorkflow",
+        ],
+    ),
+    ("ExecutionService", Admin, &["CheckExecutions"]),
+    ("TaskService", Member, &["ListTasks", "GetTask"]),
+    (
+        "TaskService",
+        Person,
+        &[
+            "ClaimTask",
+            "ReleaseTask",
+            "ApproveTask",
+            "RejectTask",
+            "SubmitTask",
+        ],
+    ),
+    (
+        "JobService",
+        Worker,
+        &[
+            "ActivateJobs",
+            "CompleteJob",
+            "FailJob",
+            "ThrowJobError",
+            "ExtendJob",
+        ],
+    ),
+    ("HistoryService", Internal, &["StreamHistory"]),
+    (
+        "ReportService",
+        Member,
+        &["GetReport", "ListReports", "SummarizeReports"],
+    ),
+    ("StepEventService", Internal, &["StreamStepEvents"]),
+];
+
+/// `Service/Method` of every row.
+pub fn table() -> anyhow::Result<BTreeMap<String, Level>> {
+    let mut rows = BTreeMap::new();
+    for (service, level, methods) in TABLE {
+        for method in *methods {
+            let twice = rows.insert(format!("{service}/{method}"), *level);
+            ensure!(twice.is_none(), "{service}/{method} has two rows");
+        }
+    }
+    Ok(rows)
+}
