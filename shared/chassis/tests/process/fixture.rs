@@ -44,6 +44,8 @@ pub const TABLE: AccessTable = &[
 pub struct Stage {
     /// A permit lets one waiting call go on.
     pub go: Semaphore,
+    /// A permit for each call that reached its handler.
+    pub begun: Semaphore,
     /// A permit for each call that came to its end.
     pub done: Semaphore,
     /// How often somebody wanted the signing keys.
@@ -59,6 +61,7 @@ impl AuthService for Auth {
         &self,
         request: Request<pb::LoginRequest>,
     ) -> Result<Response<pb::LoginResponse>, Status> {
+        self.0.begun.add_permits(1);
         match request.get_ref().email.as_str() {
             "panic" => panic!("canary"),
             "wait" => self.0.go.acquire().await.expect("open").forget(),
@@ -133,6 +136,7 @@ impl Running {
         let address = listener.local_addr().expect("bound");
         let stage = Arc::new(Stage {
             go: Semaphore::new(0),
+            begun: Semaphore::new(0),
             done: Semaphore::new(0),
             asked: AtomicU32::new(0),
             pool,

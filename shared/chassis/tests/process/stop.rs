@@ -52,11 +52,7 @@ async fn call_that_began_is_answered_although_the_service_stops() {
     let running = Running::with_defaults().await;
     let mut client = running.client().await;
     let call = tokio::spawn(async move { client.login(login("wait")).await });
-    let mut other = running.client().await;
-    while running.shutdown.tasks.is_empty() {
-        other.login(login("")).await.expect("served");
-        tokio::task::yield_now().await;
-    }
+    running.stage.begun.acquire().await.expect("open").forget();
     running.shutdown.soft.cancel();
     running.stage.go.add_permits(1);
     call.await.expect("no panic").expect("answered");
@@ -77,9 +73,7 @@ async fn grace_period_bounds_the_end() {
     let running = Running::start(limits, None).await;
     let mut client = running.client().await;
     let call = tokio::spawn(async move { client.login(login("wait")).await });
-    while running.shutdown.tasks.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    running.stage.begun.acquire().await.expect("open").forget();
     running.shutdown.soft.cancel();
     running.serving.await.expect("no panic").expect("an end");
     assert!(running.shutdown.hard.is_cancelled());
