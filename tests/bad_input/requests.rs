@@ -10,7 +10,7 @@ use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage,
     Value,
 };
-use proto::catalog::v1::{CreateTransitionRequest, Workflow, WorkflowTransition};
+use proto::catalog::v1::{ApiKeyScope, CreateTransitionRequest, Workflow, WorkflowTransition};
 use serde_json::json;
 
 use super::{UNKNOWN, values};
@@ -52,6 +52,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         "workflow": { "name": "Applied" },
         "steps": [{ "name": "A", "stepType": "data_entry" }],
     });
+    let (key, _) = story.machine(ApiKeyScope::Worker).await?;
     let texts = [
         ("client_id", edited.client_id.as_str()),
         ("workflow_id", &edited.id),
@@ -68,6 +69,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("UserService.id", &somebody),
         ("ClientService.id", &edited.client_id),
         ("WorkflowService.id", &edited.id),
+        ("ApiKeyService.id", &key.id),
         ("DeleteClient.id", &deleted.client_id),
         ("DeleteWorkflow.id", &deleted.id),
         ("DeleteStep.id", &ended.steps[0].id),
@@ -93,6 +95,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let mut facts: Facts = texts.map(|(name, it)| (name, text(it))).into();
     facts.insert("job_types", Value::List(vec![text("none")]));
     facts.insert("role", Value::EnumNumber(2));
+    facts.insert("scope", Value::EnumNumber(1));
     facts.insert("order", Value::I32(7));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
     Ok(facts)

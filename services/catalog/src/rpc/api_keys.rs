@@ -4,6 +4,7 @@ use chassis::auth::{self, NewApiKey};
 use chassis::filter::{Filter, Kind};
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::status::KeyScope;
@@ -19,6 +20,12 @@ use crate::fields;
 use crate::store::api_keys::{self, ApiKey, KeyFilter, NewKey};
 use crate::store::audit::{self, Object};
 use crate::store::{self, requests, revocations};
+
+const FILTER: &[(&str, Kind)] = &[
+    ("name", Kind::Text),
+    ("scope", Kind::Word(&["WORKER", "SERVICE"])),
+    ("is_revoked", Kind::Bool),
+];
 
 /// Keys that are not revoked.
 const MOST_KEYS: i64 = 1000;
@@ -40,7 +47,7 @@ impl ApiKeyService for ApiKeys {
         let key = RequestKey::from(&caller, "CreateApiKey", &request_id, &request)?;
         let wanted = present("api_key", request.api_key)?;
         let mut input = Input::new();
-        let name = input.text("api_key.name", &wanted.name, fields::NAME);
+        let name = input.name("api_key.name", &wanted.name, fields::NAME);
         let scope = read_scope(&mut input, wanted.scope());
         let expires_at = input.instant("api_key.expires_at", wanted.expires_at.as_ref());
         input.finish()?;
@@ -93,31 +100,20 @@ impl ApiKeyService for ApiKeys {
         request: Request<pb::ListApiKeysRequest>,
     ) -> Answer<pb::ListApiKeysResponse> {
         let request = request.into_inner();
-        let page = Page::parse(
-            request.page_size,
-            &request.page_token,
-            &["ListApiKeys", &request.filter],
-        )?;
-        let filter = Filter::parse(
-            &request.filter,
-            &[
-                ("name", Kind::Text),
-                ("scope", Kind::Text),
-                ("is_revoked", Kind::Bool),
-            ],
-        )?;
-        let scope = filter.text("scope");
-        if scope.is_some_and(|scope| KeyScope::parse(scope).is_none()) {
-            return Err(Error::invalid("filter", "scope is WORKER or SERVICE").into());
-        }
+        let oldest_first = Order::up("created_at");
+        let order = Order::parse(&request.order_by, &["created_at"], oldest_first)?;
+        let query = ["ListApiKeys", &request.filter, &order.to_string()];
+        let page = Page::parse(request.page_size, &request.page_token, &query)?;
+        let filter = Filter::parse(&request.filter, FILTER)?;
         let restriction = KeyFilter {
             name: filter.text("name"),
-            scope,
+            scope: filter.text("scope"),
             is_revoked: filter.bool("is_revoked"),
         };
-        let after = page.after_instant()?;
-        let mut conn = db::acquire(&self.pool).await?;
-        let rows = api_keys::list(&mut conn, restriction, after, page.limit + 1).await?;
+        let run = order.run(page.after_instant()?);
+        let mut listing = db::listing(&self.pool).await?;
+        let rows = api_keys::list(&mut listing, restriction, run, page.limit + 1).await?;
+        listing.commit().await.map_err(Error::from)?;
         let token = |row: &ApiKey| page.next_instant(row.created_at, row.id);
         let (api_keys, next_page_token) = fit(&page, rows, token, message);
         Ok(Response::new(pb::ListApiKeysResponse {

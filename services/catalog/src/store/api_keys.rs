@@ -1,12 +1,13 @@
 //! The api_keys table. Invariant: a key is found by its hash, and the hash is never read.
 
 use chassis::Result;
+use chassis::order::Run;
 use chrono::{DateTime, Utc};
 use model::status::KeyScope;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{After, Word};
+use super::Word;
 
 /// A machine's way in.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,33 +102,59 @@ pub async fn find(conn: &mut PgConnection, hash: &[u8]) -> Result<Option<ApiKey>
     .await?)
 }
 
+/// One statement a direction.
+macro_rules! statement {
+    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+        let (created_at, id) = $after.unzip();
+        sqlx::query_as!(
+            ApiKey,
+            r#"-- catalog.list_api_keys
+            select id, name, scope::text as "scope!: Word", prefix, created_by, created_at, expires_at,
+                revoked_at, revision
+            from catalog.api_keys
+            where ($1::text is null or name = $1)
+              and ($2::text is null or scope = $2::text::catalog.api_key_scope)
+              and ($3::boolean is null or (revoked_at is not null) = $3)
+              and ($4::timestamptz is null or "# + $beyond + ")
+            order by " + $order + "
+            limit $6",
+            $filter.name,
+            $filter.scope,
+            $filter.is_revoked,
+            created_at,
+            id,
+            $limit
+        )
+        .fetch_all($conn)
+        .await?
+    }};
+}
+
+/// By age.
 pub async fn list(
     conn: &mut PgConnection,
     filter: KeyFilter<'_>,
-    after: After,
+    run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<ApiKey>> {
-    Ok(sqlx::query_as!(
-        ApiKey,
-        r#"-- catalog.list_api_keys
-        select id, name, scope::text as "scope!: Word", prefix, created_by, created_at, expires_at,
-            revoked_at, revision
-        from catalog.api_keys
-        where ($1::text is null or name = $1)
-          and ($2::text is null or scope = $2::text::catalog.api_key_scope)
-          and ($3::boolean is null or (revoked_at is not null) = $3)
-          and ($4::timestamptz is null or (created_at, id) > ($4, $5::uuid))
-        order by created_at, id
-        limit $6"#,
-        filter.name,
-        filter.scope,
-        filter.is_revoked,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(conn)
-    .await?)
+    Ok(match run {
+        Run::Up(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(created_at, id) > ($4, $5::uuid)",
+            "created_at, id"
+        ),
+        Run::Down(after) => statement!(
+            conn,
+            filter,
+            limit,
+            after,
+            "(created_at, id) < ($4, $5::uuid)",
+            "created_at desc, id desc"
+        ),
+    })
 }
 
 pub async fn count_not_revoked(conn: &mut PgConnection) -> Result<i64> {

@@ -50,6 +50,7 @@ async fn list(
         page_size,
         page_token: page_token.to_owned(),
         filter: filter.to_owned(),
+        order_by: String::new(),
     };
     let mut keys = catalog.api_keys(&catalog.admin_token);
     Ok(keys.list_api_keys(request).await?.into_inner())
@@ -353,6 +354,24 @@ async fn keys_are_listed_in_pages_by_what_is_asked_for() {
     );
     assert_eq!(names("is_revoked = true").await, ["a"]);
     assert_eq!(names("name = \"b\"").await, ["b"]);
+    let newest_first = pb::ListApiKeysRequest {
+        page_size: 2,
+        order_by: "created_at desc".to_owned(),
+        ..pb::ListApiKeysRequest::default()
+    };
+    let mut keys = catalog.api_keys(&catalog.admin_token);
+    let first = keys
+        .list_api_keys(newest_first.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let rest = pb::ListApiKeysRequest {
+        page_token: first.next_page_token,
+        ..newest_first
+    };
+    let rest = keys.list_api_keys(rest).await.unwrap().into_inner();
+    let all = first.api_keys.into_iter().chain(rest.api_keys).rev();
+    assert_eq!(all.map(|key| key.id).collect::<Vec<_>>(), ids);
     for filter in ["scope = \"ADMIN\"", "key_hash = \"x\"", "is_revoked = 1"] {
         assert_eq!(malformed(list(&catalog, 0, "", filter).await), ["filter"]);
     }
