@@ -139,8 +139,8 @@ fn value(form: &Form) -> BoxedStrategy<Value> {
         Form::Duration => some(
             &[
                 "48h", "1h30m", "500ms", "5m3ms", "2d", "PT48H", "P2DT12H", "P1W", "PT1M", "0s",
-                "00h", "PT0S", "P", "PT", "P1DT", "1m1h", "1h1h", "1 h", "48", "-1h", "1.5h", "P1M", "1H",
-                "3650d", "pt1h", "1h ", "m",
+                "00h", "PT0S", "P", "PT", "P1DT", "1m1h", "1h1h", "1 h", "48", "-1h", "1.5h",
+                "P1M", "1H", "3650d", "pt1h", "1h ", "m",
             ]
             .map(Value::from),
         ),
@@ -154,7 +154,11 @@ fn value(form: &Form) -> BoxedStrategy<Value> {
             ]
             .map(Value::from),
         ),
-        Form::Path => some(&[json!("due"), json!("a.b[0]"), json!("steps[\"A b\"].output.x")]),
+        Form::Path => some(&[
+            json!("due"),
+            json!("a.b[0]"),
+            json!("steps[\"A b\"].output.x"),
+        ]),
         Form::Number { min, max } => some(&[
             json!(min),
             json!(max),
@@ -204,7 +208,9 @@ fn config(settings: &'static [Setting]) -> BoxedStrategy<Value> {
 
 /// What no schema can say.
 fn is_beyond_schemas(problem: &Problem) -> bool {
-    problem.message.contains("not be shorter than initialInterval")
+    problem
+        .message
+        .contains("not be shorter than initialInterval")
 }
 
 #[test]

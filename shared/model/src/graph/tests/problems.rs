@@ -8,7 +8,7 @@ use crate::definition::Definition;
 use crate::graph::Graph;
 use crate::problem::{Problem, Severity};
 
-fn problems(definition: Definition) -> Vec<Problem> {
+pub(super) fn problems(definition: Definition) -> Vec<Problem> {
     match Graph::parse(definition) {
         Ok((_, warnings)) => warnings,
         Err(problems) => problems,
