@@ -98,6 +98,7 @@ impl Story {
         let request = ApplyWorkflowRequest {
             document: document.into(),
             validate_only: false,
+            ..ApplyWorkflowRequest::default()
         };
         let mut workflows = self.admin.workflows.clone();
         let applied = workflows.apply_workflow(request).await?.into_inner();
@@ -108,6 +109,7 @@ impl Story {
         let request = PublishWorkflowRequest {
             id,
             etag: String::new(),
+            ..PublishWorkflowRequest::default()
         };
         Ok(workflows.publish_workflow(request).await?.into_inner())
     }

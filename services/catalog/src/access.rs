@@ -70,6 +70,14 @@ pub const ACCESS: AccessTable = &[
         Access::User,
     ),
     (
+        "/workflow.catalog.v1.WorkflowService/ReorderSteps",
+        Access::User,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/ListStepTypes",
+        Access::User,
+    ),
+    (
         "/workflow.catalog.v1.WorkflowService/CreateTransition",
         Access::User,
     ),
@@ -91,6 +99,14 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ValidateWorkflow",
+        Access::User,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/DiffWorkflow",
+        Access::User,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/CloneWorkflow",
         Access::User,
     ),
     (

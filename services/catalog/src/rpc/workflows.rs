@@ -1,9 +1,12 @@
 //! WorkflowService: the list of its calls, each in the file of its noun. Invariant: nothing is decided
 //! here but who calls.
 
+mod copies;
+mod differences;
 mod lifecycle;
 mod list;
 mod message;
+mod step_types;
 mod steps;
 mod transitions;
 mod versions;
@@ -80,6 +83,21 @@ impl WorkflowService for Workflows {
         Ok(Response::new(()))
     }
 
+    async fn reorder_steps(
+        &self,
+        request: Request<pb::ReorderStepsRequest>,
+    ) -> Answer<pb::Workflow> {
+        let workflow = steps::reorder(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn list_step_types(
+        &self,
+        _: Request<pb::ListStepTypesRequest>,
+    ) -> Answer<pb::ListStepTypesResponse> {
+        Ok(Response::new(step_types::list()))
+    }
+
     async fn create_transition(
         &self,
         request: Request<pb::CreateTransitionRequest>,
@@ -125,6 +143,23 @@ impl WorkflowService for Workflows {
     ) -> Answer<pb::ValidateWorkflowResponse> {
         let verdict = lifecycle::validate(&self.pool, request.into_inner()).await?;
         Ok(Response::new(verdict))
+    }
+
+    async fn diff_workflow(
+        &self,
+        request: Request<pb::DiffWorkflowRequest>,
+    ) -> Answer<pb::DiffWorkflowResponse> {
+        let diff = differences::diff(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(diff))
+    }
+
+    async fn clone_workflow(
+        &self,
+        request: Request<pb::CloneWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let caller = auth::caller(&request)?.clone();
+        let made = copies::clone(&self.pool, &caller, request.into_inner()).await?;
+        Ok(Response::new(made))
     }
 
     async fn publish_workflow(

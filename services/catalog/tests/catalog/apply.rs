@@ -139,6 +139,7 @@ async fn validate_only_says_what_would_happen_and_leaves_no_trace() {
         let request = pb::ApplyWorkflowRequest {
             document: document.to_owned(),
             validate_only: true,
+            ..pb::ApplyWorkflowRequest::default()
         };
         let mut workflows = catalog.workflows();
         async move {

@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::message;
 use crate::document::Document;
+use crate::publish::{self, Release};
 use crate::rpc::check_etag;
 use crate::store::workflows;
-use crate::{apply, editing, publish};
+use crate::working_copy::{self, WorkingCopy};
+use crate::{apply, editing, fields};
 
 pub async fn apply(
     pool: &PgPool,
@@ -22,6 +24,12 @@ pub async fn apply(
 ) -> Result<pb::ApplyWorkflowResponse> {
     let document = Document::parse(&request.document)?;
     let (applied, workflow) = db::transaction(pool, async move |conn| {
+        if !request.etag.is_empty() {
+            let there = apply::find(conn, &document).await?;
+            let there = there.ok_or_else(|| Error::stale_etag("workflow"))?;
+            let locked = editing::lock(conn, there.id).await?;
+            check_etag("workflow", &request.etag, locked.revision)?;
+        }
         if request.validate_only {
             return attempt(conn, &document, by).await;
         }
@@ -61,7 +69,7 @@ pub async fn validate(
     use pb::validate_workflow_request::Source;
     let definition = match request.source {
         None => return Err(Error::invalid("source", "is required: `id` or `document`")),
-        Some(Source::Document(document)) => Document::parse(&document)?.definition(),
+        Some(Source::Document(document)) => apply::alone(&Document::parse(&document)?),
         Some(Source::Id(id)) => {
             let mut input = Input::new();
             let id = input.uuid("id", &id);
@@ -70,7 +78,7 @@ pub async fn validate(
             let workflow = workflows::get(&mut snapshot, id)
                 .await?
                 .ok_or_else(|| Error::not_found("workflow", id))?;
-            let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+            let definition = working_copy::at(&mut snapshot, &workflow, 0).await?;
             snapshot.commit().await?;
             definition
         }
@@ -89,13 +97,30 @@ pub async fn publish(
 ) -> Result<pb::Workflow> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
+    if request.from_version < 0 {
+        input.push("from_version", "must be 0 (the working copy) or more");
+    }
+    let comment = input.text("comment", &request.comment, fields::COMMENT);
+    let comment = fields::non_empty(comment);
     input.finish()?;
     db::transaction(pool, async move |conn| {
-        let workflow = editing::lock(conn, id).await?;
+        let mut workflow = editing::lock(conn, id).await?;
         check_etag("workflow", &request.etag, workflow.revision)?;
-        let definition = publish::working_copy(conn, &workflow).await?;
+        let from_version = (request.from_version > 0).then_some(request.from_version);
+        if let Some(version) = from_version {
+            let wanted = working_copy::at(conn, &workflow, version).await?;
+            let before = WorkingCopy::read(conn, workflow).await?;
+            before.rewrite(conn, &wanted).await?;
+            workflow = editing::lock(conn, id).await?;
+        }
+        let definition = working_copy::at(conn, &workflow, 0).await?;
         publish::check(&publish::problems(definition.clone()))?;
-        publish::freeze(conn, &workflow, definition, by).await?;
+        let release = Release {
+            by,
+            from_version,
+            comment: comment.as_deref(),
+        };
+        publish::freeze(conn, &workflow, definition, release).await?;
         message::read(conn, id).await
     })
     .await

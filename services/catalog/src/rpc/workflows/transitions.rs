@@ -45,7 +45,8 @@ pub async fn create(
         if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
             return read(conn, id).await;
         }
-        editing::lock(conn, workflow_id).await?;
+        let workflow = editing::lock(conn, workflow_id).await?;
+        check_etag("workflow", &request.workflow_etag, workflow.revision)?;
         check_ends(conn, workflow_id, &fields).await?;
         transitions::insert(conn, id, workflow_id, &fields).await?;
         editing::finish(conn, workflow_id).await?;
