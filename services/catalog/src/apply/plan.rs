@@ -49,20 +49,18 @@ pub fn wanted(
             }
         })
         .collect();
-    let ends: Vec<(Uuid, Uuid)> = (document.transitions.iter())
-        .map(|transition| (steps[transition.from].id, steps[transition.to].id))
+    let ways: Vec<Way> = (document.transitions.iter())
+        .map(|way| (steps[way.from].id, steps[way.to].id, way.is_default))
         .collect();
-    let ids = transition_ids(&ends, &before.transitions, new_id);
-    let transitions = (document.transitions.iter().zip(ends).zip(ids))
-        .map(
-            |((transition, (from_step_id, to_step_id)), id)| Transition {
-                id,
-                from_step_id,
-                to_step_id,
-                condition: transition.condition.clone(),
-                is_default: transition.is_default,
-            },
-        )
+    let ids = transition_ids(&ways, &before.transitions, new_id);
+    let transitions = (document.transitions.iter().zip(ways).zip(ids))
+        .map(|((transition, way), id)| Transition {
+            id,
+            from_step_id: way.0,
+            to_step_id: way.1,
+            condition: transition.condition.clone(),
+            is_default: way.2,
+        })
         .collect();
     let problems = fixed_keys(&document.steps, &matches, existing);
     let wanted = Definition {
@@ -144,24 +142,46 @@ fn fixed_keys(wanted: &[document::Step], matches: &[StepMatch], existing: &[Step
         .collect()
 }
 
-/// Ids for transitions between these ends: those of the existing ones between the same two steps, in the
-/// order in which they were made, then new ones.
+/// Where a transition of the document leads, and whether it is a default.
+type Way = (Uuid, Uuid, bool);
+
+/// Ids for these transitions: those of existing ones between the same two steps, defaults for defaults and
+/// others for others, in the order in which they were made; then new ones. So among those between the same
+/// steps the document's order is the order in which they are judged, now and whenever it is applied again.
 fn transition_ids(
-    wanted: &[(Uuid, Uuid)],
+    wanted: &[Way],
     existing: &[Transition],
     mut new_id: impl FnMut() -> Uuid,
 ) -> Vec<Uuid> {
-    let mut between: HashMap<(Uuid, Uuid), Vec<Uuid>> = HashMap::new();
-    for transition in existing {
-        let ends = (transition.from_step_id, transition.to_step_id);
-        between.entry(ends).or_default().push(transition.id);
+    let mut by_way: HashMap<Way, Vec<Uuid>> = HashMap::new();
+    let mut between: HashMap<(Uuid, Uuid), (usize, Vec<Uuid>)> = HashMap::new();
+    for Transition {
+        id,
+        from_step_id: from,
+        to_step_id: to,
+        is_default,
+        ..
+    } in existing
+    {
+        by_way
+            .entry((*from, *to, *is_default))
+            .or_default()
+            .push(*id);
+        between.entry((*from, *to)).or_default().1.push(*id);
     }
-    for equals in between.values_mut() {
+    for equals in by_way.values_mut() {
         // Ids are ordered by age; the oldest is popped first.
         equals.sort_by_key(|id| std::cmp::Reverse(*id));
     }
+    for (from, to, _) in wanted {
+        between.entry((*from, *to)).or_default().0 += 1;
+    }
     (wanted.iter())
-        .map(|ends| (between.get_mut(ends).and_then(Vec::pop)).unwrap_or_else(&mut new_id))
+        .map(|way| match &between[&(way.0, way.1)] {
+            // The only way there was is the only way there is, whatever it became.
+            (1, ids) if ids.len() == 1 => ids[0],
+            _ => (by_way.get_mut(way).and_then(Vec::pop)).unwrap_or_else(&mut new_id),
+        })
         .collect()
 }
 
@@ -246,16 +266,32 @@ mod tests {
 
     #[test]
     fn transitions_between_the_same_steps_keep_their_places() {
-        let ends = |to: u128| (Uuid::from_u128(1), Uuid::from_u128(to));
-        let existing = [(12, 2), (11, 2), (13, 3)].map(|(id, to)| Transition {
+        let way = |to: u128, is_default| (Uuid::from_u128(1), Uuid::from_u128(to), is_default);
+        let row = |id: u128, to: u128, is_default| Transition {
             id: Uuid::from_u128(id),
-            from_step_id: ends(to).0,
-            to_step_id: ends(to).1,
+            from_step_id: Uuid::from_u128(1),
+            to_step_id: Uuid::from_u128(to),
             condition: None,
-            is_default: false,
-        });
-        let ids = transition_ids(&[ends(2), ends(2), ends(2), ends(4)], &existing, Uuid::nil);
-        let ids: Vec<u128> = ids.iter().map(Uuid::as_u128).collect();
-        assert_eq!(ids, [11, 12, 0, 0]);
+            is_default,
+        };
+        let existing = [
+            row(12, 2, false),
+            row(10, 2, true),
+            row(11, 2, false),
+            row(13, 3, true),
+            row(14, 4, false),
+            row(15, 4, false),
+        ];
+        let check = |wanted: &[Way], want: &[u128]| {
+            let ids = transition_ids(wanted, &existing, Uuid::nil);
+            let ids: Vec<u128> = ids.iter().map(Uuid::as_u128).collect();
+            assert_eq!(ids, want);
+        };
+        let (way_2, default) = (way(2, false), way(2, true));
+        check(&[default, way_2, way_2, way_2], &[10, 11, 12, 0]);
+        check(&[way_2, way_2, default, way(5, false)], &[11, 12, 10, 0]);
+        // The only one stays itself; of several, a default takes nobody else's place.
+        check(&[way(3, false)], &[13]);
+        check(&[way(4, true)], &[0]);
     }
 }

@@ -7,6 +7,10 @@
 mod apply;
 mod audit;
 mod clients;
+mod copies;
+mod differences;
+mod documents;
+mod editors;
 mod export;
 mod harness;
 mod identity;
