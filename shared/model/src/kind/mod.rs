@@ -79,6 +79,11 @@ impl Kind {
             Self::Notification { .. } | Self::Transform(_) | Self::Decision => false,
         }
     }
+
+    /// Whether it waits each time: an instant may have passed already, or may not be there.
+    pub fn waits_each_time(&self) -> bool {
+        self.waits() && !matches!(self, Self::Wait(WaitUntil::At(_) | WaitUntil::Field(_)))
+    }
 }
 
 /// Who may decide; nobody named means every user.

@@ -283,6 +283,41 @@ fn loops_without_rest() {
 }
 
 #[test]
+fn loops_that_only_an_instant_holds_up() {
+    let round = |step_type: &str, config: Value| {
+        let steps = json!([
+            { "name": "A", "stepType": "decision" },
+            { "name": "B", "stepType": step_type, "config": config },
+        ]);
+        let ways = json!([
+            { "from": "A", "to": "B", "isDefault": true },
+            { "from": "B", "to": "A", "isDefault": true },
+        ]);
+        definition(steps, ways)
+    };
+    for config in [
+        json!({ "until": "2030-01-01T00:00:00Z" }),
+        json!({ "untilField": "due" }),
+    ] {
+        let loop_of = r#"the loop "A" -> "B" -> "A" rests only until an instant"#;
+        warning(
+            round("wait", config),
+            r#"steps["A"]"#,
+            "LOOP_MAY_SPIN",
+            loop_of,
+        );
+    }
+    assert_eq!(problems(round("wait", json!({ "duration": "1h" }))), []);
+    assert_eq!(problems(round("custom", json!({}))), []);
+    error(
+        round("decision", json!({})),
+        r#"steps["A"]"#,
+        "BUSY_LOOP",
+        "never rest",
+    );
+}
+
+#[test]
 fn all_problems_come_at_once() {
     let broken = definition(
         json!([{ "name": "A", "stepType": "approval", "config": { "timeout": 5, "colour": 1 } },
