@@ -17,12 +17,14 @@ use crate::store::{self, clients, workflows};
 use crate::working_copy::{self, WorkingCopy};
 
 /// Lines of changes that an answer has room for, beside a large workflow.
-const MOST_LINES: usize = 1000;
+pub const MOST_LINES: usize = 1000;
 
 /// What applying did.
 #[derive(Debug)]
 pub struct Applied {
     pub workflow_id: Uuid,
+    /// The client that was made for it.
+    pub new_client_id: Option<Uuid>,
     /// In words, a line each.
     pub changes: Vec<String>,
     pub published: bool,
@@ -39,6 +41,7 @@ pub async fn apply(
 ) -> Result<Applied> {
     let mut changes = Vec::new();
     let client_id = client(conn, &document.client, &mut changes).await?;
+    let new_client_id = (!changes.is_empty()).then_some(client_id);
     let workflow = workflow(conn, document, (client_id, by), &mut changes).await?;
     let before = WorkingCopy::read(conn, workflow).await?;
     let (wanted, mut problems) = wanted(document, &before.definition, &before.steps, Uuid::now_v7);
@@ -51,17 +54,13 @@ pub async fn apply(
     let mut published = false;
     if document.publish && !(trial && problems.iter().any(Problem::is_error)) {
         publish::check(&problems)?;
-        match publish::freeze(conn, &workflow, definition, Release::by(by)).await? {
-            Published::New(version) => {
-                published = true;
-                changes.push(format!("published version {version}"));
-            }
-            Published::Again(version) => changes.push(format!("activated version {version}")),
-            Published::Nothing => {}
-        }
+        let outcome = publish::freeze(conn, &workflow, definition, Release::by(by)).await?;
+        published = matches!(outcome, Published::New(_));
+        changes.extend(outcome.line());
     }
     Ok(Applied {
         workflow_id: workflow.id,
+        new_client_id,
         changes,
         published,
         problems,

@@ -25,6 +25,17 @@ pub enum Published {
     Nothing,
 }
 
+impl Published {
+    /// In words; None if nothing happened.
+    pub fn line(self) -> Option<String> {
+        match self {
+            Self::New(version) => Some(format!("published version {version}")),
+            Self::Again(version) => Some(format!("activated version {version}")),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// What is said of a version when it is published.
 #[derive(Debug, Clone, Copy)]
 pub struct Release<'a> {

@@ -33,6 +33,22 @@ pub async fn at(conn: &mut PgConnection, workflow: &Workflow, version: i32) -> R
     serde_json::from_str(&frozen.definition).map_err(Error::internal)
 }
 
+/// A definition of nothing but these parts.
+pub fn fragment(
+    steps: Vec<definition::Step>,
+    transitions: Vec<definition::Transition>,
+) -> Definition {
+    Definition {
+        workflow_id: Uuid::nil(),
+        version: 0,
+        client_id: Uuid::nil(),
+        name: String::new(),
+        description: None,
+        steps,
+        transitions,
+    }
+}
+
 impl WorkingCopy {
     /// Reads it. The transaction sees one state of the database, or holds the workflow.
     pub async fn read(conn: &mut PgConnection, workflow: Workflow) -> Result<Self> {
@@ -45,25 +61,10 @@ impl WorkingCopy {
             name: workflow.name.clone(),
             description: workflow.description.clone(),
             steps: (steps.iter().filter(|step| !step.removed))
-                .map(|step| definition::Step {
-                    id: step.id,
-                    key: step.key.clone(),
-                    name: step.fields.name.clone(),
-                    description: step.fields.description.clone(),
-                    step_type: step.fields.step_type.clone(),
-                    order: step.fields.order,
-                    config: step.fields.config.clone(),
-                    is_required: step.fields.is_required,
-                })
+                .map(Step::definition)
                 .collect(),
             transitions: (transitions.into_iter())
-                .map(|transition| definition::Transition {
-                    id: transition.id,
-                    from_step_id: transition.fields.from_step_id,
-                    to_step_id: transition.fields.to_step_id,
-                    condition: transition.fields.condition,
-                    is_default: transition.fields.is_default,
-                })
+                .map(|transition| transition.fields.definition(transition.id))
                 .collect(),
         };
         Ok(Self {

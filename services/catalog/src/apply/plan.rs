@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::document::{self, Document};
 use crate::editing::free_key;
 use crate::store::steps::Step;
+use crate::working_copy::fragment;
 
 /// What a step of the document is in the workflow.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,15 +76,7 @@ pub fn wanted(
 
 /// The document as a workflow of its own, with ids that mean nothing: enough to validate it.
 pub fn alone(document: &Document) -> Definition {
-    let nothing = Definition {
-        workflow_id: Uuid::nil(),
-        version: 0,
-        client_id: Uuid::nil(),
-        name: String::new(),
-        description: None,
-        steps: Vec::new(),
-        transitions: Vec::new(),
-    };
+    let nothing = fragment(Vec::new(), Vec::new());
     let mut ids = (1..).map(Uuid::from_u128);
     let new_id = || ids.next().expect("there is always another number");
     wanted(document, &nothing, &[], new_id).0

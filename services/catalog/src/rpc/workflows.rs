@@ -18,7 +18,7 @@ use proto::catalog::v1::workflow_service_server::WorkflowService;
 use sqlx::PgPool;
 use tonic::{Request, Response};
 
-use super::{Answer, author};
+use super::Answer;
 
 pub struct Workflows {
     pub pool: PgPool,
@@ -31,7 +31,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
         let caller = auth::caller(&request)?.clone();
-        let made = workflow::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = workflow::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -52,12 +52,14 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = workflow::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = workflow::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
     async fn delete_workflow(&self, request: Request<pb::DeleteWorkflowRequest>) -> Answer<()> {
-        workflow::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        workflow::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 
@@ -66,7 +68,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateStepRequest>,
     ) -> Answer<pb::WorkflowStep> {
         let caller = auth::caller(&request)?.clone();
-        let made = steps::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = steps::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -74,12 +76,14 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateStepRequest>,
     ) -> Answer<pb::WorkflowStep> {
-        let step = steps::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let step = steps::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(step))
     }
 
     async fn delete_step(&self, request: Request<pb::DeleteStepRequest>) -> Answer<()> {
-        steps::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        steps::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 
@@ -87,7 +91,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ReorderStepsRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = steps::reorder(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = steps::reorder(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -103,7 +108,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateTransitionRequest>,
     ) -> Answer<pb::WorkflowTransition> {
         let caller = auth::caller(&request)?.clone();
-        let made = transitions::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = transitions::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -111,12 +116,14 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateTransitionRequest>,
     ) -> Answer<pb::WorkflowTransition> {
-        let transition = transitions::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let transition = transitions::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(transition))
     }
 
     async fn delete_transition(&self, request: Request<pb::DeleteTransitionRequest>) -> Answer<()> {
-        transitions::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        transitions::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 
@@ -124,8 +131,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ApplyWorkflowRequest>,
     ) -> Answer<pb::ApplyWorkflowResponse> {
-        let by = author(auth::caller(&request)?);
-        let applied = lifecycle::apply(&self.pool, by, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let applied = lifecycle::apply(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(applied))
     }
 
@@ -158,7 +165,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CloneWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
         let caller = auth::caller(&request)?.clone();
-        let made = copies::clone(&self.pool, &caller, request.into_inner()).await?;
+        let made = copies::clone(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -166,8 +173,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::PublishWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let by = author(auth::caller(&request)?);
-        let workflow = lifecycle::publish(&self.pool, by, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::publish(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -175,7 +182,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ActivateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::activate(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::activate(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -183,7 +191,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::DeactivateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::deactivate(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::deactivate(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -191,7 +200,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ArchiveWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::archive(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::archive(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 

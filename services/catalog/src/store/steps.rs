@@ -26,6 +26,23 @@ pub struct Step {
     pub revision: i64,
 }
 
+impl Step {
+    /// As a definition holds it.
+    pub fn definition(&self) -> definition::Step {
+        let fields = self.fields.clone();
+        definition::Step {
+            id: self.id,
+            key: self.key.clone(),
+            name: fields.name,
+            description: fields.description,
+            step_type: fields.step_type,
+            order: fields.order,
+            config: fields.config,
+            is_required: fields.is_required,
+        }
+    }
+}
+
 struct Row {
     id: Uuid,
     workflow_id: Uuid,

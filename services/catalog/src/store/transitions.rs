@@ -21,6 +21,19 @@ pub struct Transition {
     pub revision: i64,
 }
 
+impl TransitionFields {
+    /// As a definition holds them.
+    pub fn definition(&self, id: Uuid) -> definition::Transition {
+        definition::Transition {
+            id,
+            from_step_id: self.from_step_id,
+            to_step_id: self.to_step_id,
+            condition: self.condition.clone(),
+            is_default: self.is_default,
+        }
+    }
+}
+
 struct Row {
     id: Uuid,
     workflow_id: Uuid,

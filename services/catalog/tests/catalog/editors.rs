@@ -188,3 +188,129 @@ async fn a_document_may_insist_that_nobody_else_has_edited() {
     }
     assert_eq!(catalog.read(&first.id).await, second);
 }
+
+#[tokio::test]
+async fn every_edit_is_put_down_to_whoever_made_it() {
+    let catalog = Catalog::start().await;
+    let workflow = three(&catalog).await;
+    let id = workflow.id.clone();
+    let [a, b, c] = ids(&workflow)[..] else {
+        panic!("three steps");
+    };
+    let mut workflows = catalog.workflows();
+    let renamed = pb::UpdateStepRequest {
+        step: Some(pb::WorkflowStep {
+            id: b.to_owned(),
+            name: "Bee".to_owned(),
+            ..pb::WorkflowStep::default()
+        }),
+        update_mask: None,
+    };
+    workflows.update_step(renamed.clone()).await.unwrap();
+    // Again it changes nothing, and nothing is told of.
+    workflows.update_step(renamed).await.unwrap();
+    let connect = pb::CreateTransitionRequest {
+        transition: Some(pb::WorkflowTransition {
+            workflow_id: id.clone(),
+            from_step_id: a.to_owned(),
+            to_step_id: b.to_owned(),
+            ..pb::WorkflowTransition::default()
+        }),
+        ..pb::CreateTransitionRequest::default()
+    };
+    let way = workflows
+        .create_transition(connect)
+        .await
+        .unwrap()
+        .into_inner();
+    let moved = pb::UpdateTransitionRequest {
+        transition: Some(pb::WorkflowTransition {
+            id: way.id.clone(),
+            to_step_id: c.to_owned(),
+            is_default: true,
+            ..pb::WorkflowTransition::default()
+        }),
+        update_mask: None,
+    };
+    workflows.update_transition(moved).await.unwrap();
+    reorder(&catalog, &workflow, &[a, c, b], "").await.unwrap();
+    catalog.delete_step(b).await.unwrap();
+    catalog.publish(&id).await.unwrap();
+    catalog.publish(&id).await.unwrap();
+    let delete = pb::DeleteTransitionRequest {
+        id: way.id,
+        ..pb::DeleteTransitionRequest::default()
+    };
+    workflows.delete_transition(delete).await.unwrap();
+    let back = pb::PublishWorkflowRequest {
+        id: id.clone(),
+        from_version: 1,
+        ..pb::PublishWorkflowRequest::default()
+    };
+    workflows.publish_workflow(back).await.unwrap();
+    let archive = pb::ArchiveWorkflowRequest { id: id.clone() };
+    workflows.archive_workflow(archive).await.unwrap();
+
+    let told = crate::audit::story(&catalog, &id).await;
+    let told: Vec<(&str, Vec<&str>)> = (told.iter())
+        .map(|(action, lines)| (action.as_str(), lines.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("CreateWorkflow", vec![r#"created workflow "W""#]),
+            ("CreateStep", vec![r#"added step "A""#]),
+            ("CreateStep", vec![r#"added step "B""#]),
+            ("CreateStep", vec![r#"added step "C""#]),
+            ("UpdateStep", vec![r#"renamed step "B" to "Bee""#]),
+            ("CreateTransition", vec![r#"added transition "A" -> "Bee""#]),
+            (
+                "UpdateTransition",
+                vec![
+                    r#"changed transition "A" -> "C": isDefault: false -> true"#,
+                    r#"changed transition "A" -> "C": toStepId: "Bee" -> "C""#,
+                ]
+            ),
+            (
+                "ReorderSteps",
+                vec![
+                    r#"changed step "C": order: 20 -> 1"#,
+                    r#"changed step "Bee": order: 10 -> 2"#,
+                ]
+            ),
+            ("DeleteStep", vec![r#"removed step "Bee""#]),
+            ("PublishWorkflow", vec!["published version 1"]),
+            ("DeleteTransition", vec![r#"removed transition "A" -> "C""#]),
+            ("PublishWorkflow", vec![r#"added transition "A" -> "C""#]),
+            (
+                "ArchiveWorkflow",
+                vec!["changed status from ACTIVE to ARCHIVED"]
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_document_is_put_down_to_whoever_applied_it() {
+    let catalog = Catalog::start().await;
+    let trial = pb::ApplyWorkflowRequest {
+        document: TWO_STEPS.to_owned(),
+        validate_only: true,
+        ..pb::ApplyWorkflowRequest::default()
+    };
+    catalog.workflows().apply_workflow(trial).await.unwrap();
+    assert!(crate::audit::events(&catalog, "").await.is_empty());
+    let applied = catalog.apply(TWO_STEPS).await.unwrap();
+    catalog.apply(TWO_STEPS).await.unwrap();
+    let workflow = applied.workflow.unwrap();
+    let story = |id: String| {
+        let catalog = &catalog;
+        async move { crate::audit::story(catalog, &id).await }
+    };
+    let apply = |lines: &[String]| [("ApplyWorkflow".to_owned(), lines.to_vec())];
+    assert_eq!(
+        story(workflow.client_id).await,
+        apply(&applied.changes[..1])
+    );
+    assert_eq!(story(workflow.id).await, apply(&applied.changes[1..]));
+}

@@ -14,17 +14,18 @@ use uuid::Uuid;
 use super::message;
 use crate::fields;
 use crate::rpc::author;
+use crate::store::audit::{self, Object};
 use crate::store::workflows::{self, NewWorkflow};
 use crate::store::{clients, requests};
 use crate::working_copy::{self, WorkingCopy};
 
 pub async fn clone(
     pool: &PgPool,
-    caller: &Caller,
+    caller: Caller,
     mut request: pb::CloneWorkflowRequest,
 ) -> Result<pb::Workflow> {
     let request_id = std::mem::take(&mut request.request_id);
-    let key = RequestKey::from(caller, "CloneWorkflow", &request_id, &request)?;
+    let key = RequestKey::from(&caller, "CloneWorkflow", &request_id, &request)?;
     let mut input = Input::new();
     let source_id = input.uuid("id", &request.id);
     if request.version < 0 {
@@ -35,7 +36,7 @@ pub async fn clone(
     input.finish()?;
 
     let id = Uuid::now_v7();
-    let created_by = author(caller);
+    let created_by = author(&caller);
     db::transaction(pool, async move |conn| {
         if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
             return message::read(conn, id).await;
@@ -60,6 +61,16 @@ pub async fn clone(
             created_by,
         };
         make(conn, new, &copy).await?;
+        let from = match request.version {
+            0 => String::new(),
+            version => format!(", version {version}"),
+        };
+        let source = &source.name;
+        let lines = [format!(
+            "created workflow {:?} from {source:?}{from}",
+            copy.name
+        )];
+        audit::record(conn, &caller, "CloneWorkflow", Object::Workflow(id), &lines).await?;
         message::read(conn, id).await
     })
     .await

@@ -13,11 +13,14 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::message;
-use crate::editing;
+use crate::apply::MOST_LINES;
 use crate::fields::{self, StepFields};
 use crate::rpc::{check_etag, check_fixed, present};
+use crate::store::audit::{self, Object};
 use crate::store::requests;
 use crate::store::steps::{self, NewStep, Step};
+use crate::working_copy::fragment;
+use crate::{diff, editing};
 
 const CHANGEABLE: &[&str] = &[
     "name",
@@ -30,11 +33,11 @@ const CHANGEABLE: &[&str] = &[
 
 pub async fn create(
     pool: &PgPool,
-    caller: &Caller,
+    caller: Caller,
     mut request: pb::CreateStepRequest,
 ) -> Result<pb::WorkflowStep> {
     let request_id = std::mem::take(&mut request.request_id);
-    let key = RequestKey::from(caller, "CreateStep", &request_id, &request)?;
+    let key = RequestKey::from(&caller, "CreateStep", &request_id, &request)?;
     let wanted = present("step", request.step)?;
     let mut input = Input::new();
     let workflow_id = input.uuid("step.workflow_id", &wanted.workflow_id);
@@ -72,12 +75,19 @@ pub async fn create(
         };
         steps::insert(conn, new).await?;
         editing::finish(conn, workflow_id).await?;
+        let lines = [format!("added step {:?}", fields.name)];
+        let of = Object::Workflow(workflow_id);
+        audit::record(conn, &caller, "CreateStep", of, &lines).await?;
         read(conn, id).await
     })
     .await
 }
 
-pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb::WorkflowStep> {
+pub async fn update(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::UpdateStepRequest,
+) -> Result<pb::WorkflowStep> {
     let wanted = present("step", request.step)?;
     let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &filled(&wanted))?;
     let mut input = Input::new();
@@ -96,13 +106,20 @@ pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb:
         if fields != before.fields {
             steps::update(conn, id, &fields).await?;
             editing::finish(conn, before.workflow_id).await?;
+            let after = Step {
+                fields,
+                ..before.clone()
+            };
+            let of = Object::Workflow(before.workflow_id);
+            let lines = changes(&[before], &[after]);
+            audit::record(conn, &caller, "UpdateStep", of, &lines).await?;
         }
         read(conn, id).await
     })
     .await
 }
 
-pub async fn delete(pool: &PgPool, request: pb::DeleteStepRequest) -> Result<()> {
+pub async fn delete(pool: &PgPool, caller: Caller, request: pb::DeleteStepRequest) -> Result<()> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
@@ -110,13 +127,20 @@ pub async fn delete(pool: &PgPool, request: pb::DeleteStepRequest) -> Result<()>
         let step = editing::lock_step(conn, id).await?;
         check_etag("step", &request.etag, step.revision)?;
         editing::remove_step(conn, &step).await?;
-        editing::finish(conn, step.workflow_id).await
+        editing::finish(conn, step.workflow_id).await?;
+        let lines = [format!("removed step {:?}", step.fields.name)];
+        let of = Object::Workflow(step.workflow_id);
+        audit::record(conn, &caller, "DeleteStep", of, &lines).await
     })
     .await
 }
 
 /// Puts all steps into the order of the request.
-pub async fn reorder(pool: &PgPool, request: pb::ReorderStepsRequest) -> Result<pb::Workflow> {
+pub async fn reorder(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::ReorderStepsRequest,
+) -> Result<pb::Workflow> {
     let mut input = Input::new();
     let workflow_id = input.uuid("workflow_id", &request.workflow_id);
     let mut seen = HashSet::new();
@@ -155,10 +179,22 @@ pub async fn reorder(pool: &PgPool, request: pb::ReorderStepsRequest) -> Result<
         if !moved.is_empty() {
             steps::reorder(conn, &moved, &orders).await?;
             editing::finish(conn, workflow_id).await?;
+            let lines = changes(&steps, &steps::list(conn, workflow_id).await?);
+            let of = Object::Workflow(workflow_id);
+            audit::record(conn, &caller, "ReorderSteps", of, &lines).await?;
         }
         message::read(conn, workflow_id).await
     })
     .await
+}
+
+/// What differs between these steps, in words.
+fn changes(before: &[Step], after: &[Step]) -> Vec<String> {
+    let [before, after] = [before, after].map(|side| {
+        let steps = side.iter().map(Step::definition);
+        fragment(steps.collect(), Vec::new())
+    });
+    diff::between(&before, &after).lines(MOST_LINES)
 }
 
 /// Refuses ids that are not all of the steps and nothing else, naming those that differ.
