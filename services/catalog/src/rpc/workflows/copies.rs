@@ -32,7 +32,7 @@ pub async fn clone(
         input.push("version", "must be 0 (the working copy) or more");
     }
     let client_id = input.optional_uuid("client_id", &request.client_id);
-    let name = (!request.name.is_empty()).then(|| input.text("name", &request.name, fields::NAME));
+    let name = (!request.name.is_empty()).then(|| input.name("name", &request.name, fields::NAME));
     input.finish()?;
 
     let id = Uuid::now_v7();
