@@ -44,20 +44,10 @@ fn lists_are_paged_restricted_and_ordered() {
             let has = |name: &str| message.field.iter().any(|field| field.name() == name);
             let name = message.name();
             let of_list = name.starts_with("List") && name.ends_with("Request");
-<<<<<<< HEAD
             if of_list && !WHOLE.contains(&name) {
                 for field in ["page_size", "page_token", "filter", "order_by"] {
                     assert!(has(field), "{name} has no {field}");
                 }
-=======
-            // A few keys, and the step types that are built in: nothing that grows.
-            let fixed = ["ListSigningKeysRequest", "ListStepTypesRequest"];
-            if of_list && !fixed.contains(&name) {
-                assert!(
-                    has("page_size") && has("page_token"),
-                    "{name} has no page fields"
-                );
->>>>>>> 4546727 (Renew the checked queries; say where documents, their examples and their comparison are)
             }
         }
     }

@@ -277,6 +277,12 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
+/// What a step's name may begin with; a number follows.
+fn name() -> impl Strategy<Value = String> {
+    let is_name = |text: &String| model::text::name_fault(&format!("{text} 1")).is_none();
+    text().prop_filter("no name", is_name)
+}
+
 fn settings() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::from),
@@ -299,7 +305,7 @@ fn settings() -> impl Strategy<Value = Value> {
 /// A document, its steps known by key or by name, in any order.
 fn document() -> impl Strategy<Value = Value> {
     let step = (
-        text(),
+        name(),
         prop::option::of(text()),
         any::<bool>(),
         0..5,
