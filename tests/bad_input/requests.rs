@@ -108,6 +108,7 @@ async fn transition(admin: &Session, workflow: &Workflow) -> anyhow::Result<Stri
             ..Default::default()
         }),
         request_id: request_id(),
+        ..Default::default()
     };
     let made = admin.workflows.clone().create_transition(request).await?;
     Ok(made.into_inner().id)
