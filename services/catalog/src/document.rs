@@ -54,12 +54,12 @@ pub struct Transition {
 }
 
 impl Document {
-    /// Reads a document; every fault of its form is reported, each with its place.
-    pub fn parse(document: &str) -> Result<Self> {
+    /// Reads the document in a request's `field`; every fault of its form is reported, each with its place.
+    pub fn parse(field: &str, document: &str) -> Result<Self> {
         if document.trim().is_empty() {
-            return Err(Error::invalid("document", "is required"));
+            return Err(Error::invalid(field, "is required"));
         }
-        let value = text::parse(document).map_err(|fault| Error::invalid("document", fault))?;
+        let value = text::parse(document).map_err(|fault| Error::invalid(field, fault))?;
         let mut faults = Faults::default();
         match read::read(value, &mut faults) {
             Some(document) if faults.0.is_empty() => Ok(document),
@@ -68,7 +68,7 @@ impl Document {
                     .0
                     .into_iter()
                     .map(|description| Violation {
-                        field: "document".into(),
+                        field: field.to_owned(),
                         description,
                     })
                     .collect(),

@@ -229,7 +229,7 @@ async fn what_cannot_be_compared_is_refused() {
         Some(To::ToDocument("a: [".to_owned())),
     )
     .await;
-    assert_eq!(malformed(answer), ["document"]);
+    assert_eq!(malformed(answer), ["to_document"]);
     let answer = diff(&catalog, &first.id, 7, None).await;
     refused(answer, Code::NotFound, "WORKFLOW_VERSION_NOT_FOUND");
     let answer = diff(&catalog, &first.client_id, 0, None).await;

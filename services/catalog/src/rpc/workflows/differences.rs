@@ -31,7 +31,7 @@ pub async fn diff(
     }
     input.finish()?;
     let document = match &request.to {
-        Some(To::ToDocument(text)) => Some(Document::parse(text)?),
+        Some(To::ToDocument(text)) => Some(Document::parse("to_document", text)?),
         _ => None,
     };
     let mut snapshot = db::snapshot(pool).await?;

@@ -25,7 +25,7 @@ pub async fn apply(
     request: pb::ApplyWorkflowRequest,
 ) -> Result<pb::ApplyWorkflowResponse> {
     let by = author(&caller);
-    let document = Document::parse(&request.document)?;
+    let document = Document::parse("document", &request.document)?;
     let (applied, workflow) = db::transaction(pool, async move |conn| {
         if !request.etag.is_empty() {
             let there = apply::find(conn, &document).await?;
@@ -88,7 +88,7 @@ pub async fn validate(
     use pb::validate_workflow_request::Source;
     let definition = match request.source {
         None => return Err(Error::invalid("source", "is required: `id` or `document`")),
-        Some(Source::Document(document)) => apply::alone(&Document::parse(&document)?),
+        Some(Source::Document(document)) => apply::alone(&Document::parse("document", &document)?),
         Some(Source::Id(id)) => {
             let mut input = Input::new();
             let id = input.uuid("id", &id);
