@@ -236,6 +236,7 @@ async fn only_active_workflows_start() -> Outcome {
     let draft = ApplyWorkflowRequest {
         document: platform::demo::DOCUMENTS[2].into(),
         validate_only: false,
+        ..ApplyWorkflowRequest::default()
     };
     let draft = admin
         .workflows

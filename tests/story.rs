@@ -104,6 +104,7 @@ impl Story {
         let request = ApplyWorkflowRequest {
             document: document.into(),
             validate_only: false,
+            ..ApplyWorkflowRequest::default()
         };
         let mut workflows = self.admin.workflows.clone();
         let applied = workflows.apply_workflow(request).await?.into_inner();
@@ -114,6 +115,7 @@ impl Story {
         let request = PublishWorkflowRequest {
             id,
             etag: String::new(),
+            ..PublishWorkflowRequest::default()
         };
         Ok(workflows.publish_workflow(request).await?.into_inner())
     }

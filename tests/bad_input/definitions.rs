@@ -36,6 +36,7 @@ async fn definitions() -> Outcome {
         let request = ApplyWorkflowRequest {
             document,
             validate_only: false,
+            ..ApplyWorkflowRequest::default()
         };
         workflows.apply_workflow(request).await
     };
@@ -113,6 +114,7 @@ async fn steps_and_transitions() -> Outcome {
             ..Default::default()
         }),
         request_id: request_id(),
+        ..CreateStepRequest::default()
     };
     let big = json!({ "text": "x".repeat(70_000) });
     for (request, field) in [
@@ -144,6 +146,7 @@ async fn steps_and_transitions() -> Outcome {
             ..Default::default()
         }),
         request_id: request_id(),
+        ..CreateTransitionRequest::default()
     };
     let (a, foreign) = (&one.steps[0].id, &other.steps[0].id);
     answers.invalid(

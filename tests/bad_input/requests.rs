@@ -83,6 +83,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("UpdateUser.email", "somebody@example.com"),
         ("GetReport.id", UNKNOWN),
         ("document", &document.to_string()),
+        ("to_document", &document.to_string()),
         ("password", "long enough"),
         ("current_password", "not the right one"),
         ("new_password", "long enough"),
@@ -93,6 +94,8 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     ];
     let text = |text: &str| Value::String(text.to_owned());
     let mut facts: Facts = texts.map(|(name, it)| (name, text(it))).into();
+    let step_ids = edited.steps.iter().map(|step| text(&step.id));
+    facts.insert("step_ids", Value::List(step_ids.collect()));
     facts.insert("job_types", Value::List(vec![text("none")]));
     facts.insert("role", Value::EnumNumber(2));
     facts.insert("scope", Value::EnumNumber(1));
@@ -111,6 +114,7 @@ async fn transition(admin: &Session, workflow: &Workflow) -> anyhow::Result<Stri
             ..Default::default()
         }),
         request_id: request_id(),
+        ..Default::default()
     };
     let made = admin.workflows.clone().create_transition(request).await?;
     Ok(made.into_inner().id)

@@ -89,6 +89,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.catalog.v1.WorkflowService/ReorderSteps",
+        Access::Member,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/ListStepTypes",
+        Access::Member,
+    ),
+    (
         "/workflow.catalog.v1.WorkflowService/CreateTransition",
         Access::Member,
     ),
@@ -110,6 +118,14 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.catalog.v1.WorkflowService/ValidateWorkflow",
+        Access::Member,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/DiffWorkflow",
+        Access::Member,
+    ),
+    (
+        "/workflow.catalog.v1.WorkflowService/CloneWorkflow",
         Access::Member,
     ),
     (

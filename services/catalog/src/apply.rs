@@ -8,19 +8,23 @@ use model::problem::Problem;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use self::plan::{StepMatch, Ways};
+pub use self::plan::{alone, wanted};
 use crate::document::{ClientRef, Document};
 use crate::editing;
-use crate::fields::{StepFields, TransitionFields};
-use crate::publish::{self, Published};
-use crate::store::steps::{NewStep, Step};
+use crate::publish::{self, Published, Release};
 use crate::store::workflows::{NewWorkflow, Workflow};
-use crate::store::{self, clients, steps, transitions, workflows};
+use crate::store::{self, clients, workflows};
+use crate::working_copy::{self, WorkingCopy};
+
+/// Lines of changes that an answer has room for, beside a large workflow.
+pub const MOST_LINES: usize = 1000;
 
 /// What applying did.
 #[derive(Debug)]
 pub struct Applied {
     pub workflow_id: Uuid,
+    /// The client that was made for it.
+    pub new_client_id: Option<Uuid>,
     /// In words, a line each.
     pub changes: Vec<String>,
     pub published: bool,
@@ -37,30 +41,26 @@ pub async fn apply(
 ) -> Result<Applied> {
     let mut changes = Vec::new();
     let client_id = client(conn, &document.client, &mut changes).await?;
+    let new_client_id = (!changes.is_empty()).then_some(client_id);
     let workflow = workflow(conn, document, (client_id, by), &mut changes).await?;
-    let before = changes.len();
-    let mut problems = parts(conn, document, workflow.id, &mut changes).await?;
-    if changes.len() > before {
-        editing::finish(conn, workflow.id).await?;
-    }
+    let before = WorkingCopy::read(conn, workflow).await?;
+    let (wanted, mut problems) = wanted(document, &before.definition, &before.steps, Uuid::now_v7);
+    let diff = before.rewrite(conn, &wanted).await?;
+    changes.extend(diff.lines(MOST_LINES));
     // As it stands after all that.
-    let workflow = editing::lock(conn, workflow.id).await?;
-    let definition = publish::working_copy(conn, &workflow).await?;
+    let workflow = editing::lock(conn, wanted.workflow_id).await?;
+    let definition = working_copy::at(conn, &workflow, 0).await?;
     problems.extend(publish::problems(definition.clone()));
     let mut published = false;
     if document.publish && !(trial && problems.iter().any(Problem::is_error)) {
         publish::check(&problems)?;
-        match publish::freeze(conn, &workflow, definition, by).await? {
-            Published::New(version) => {
-                published = true;
-                changes.push(format!("published version {version}"));
-            }
-            Published::Again(version) => changes.push(format!("activated version {version}")),
-            Published::Nothing => {}
-        }
+        let outcome = publish::freeze(conn, &workflow, definition, Release::by(by)).await?;
+        published = matches!(outcome, Published::New(_));
+        changes.extend(outcome.line());
     }
     Ok(Applied {
         workflow_id: workflow.id,
+        new_client_id,
         changes,
         published,
         problems,
@@ -145,13 +145,7 @@ async fn workflow(
     changes: &mut Vec<String>,
 ) -> Result<Workflow> {
     if let Some(id) = only_workflow(conn, client_id, &document.name).await? {
-        let mut workflow = editing::lock(conn, id).await?;
-        if workflow.description != document.description {
-            workflow.description.clone_from(&document.description);
-            workflows::update(conn, &workflow).await?;
-            changes.push("changed the description".to_owned());
-        }
-        return Ok(workflow);
+        return editing::lock(conn, id).await;
     }
     let id = Uuid::now_v7();
     let new = NewWorkflow {
@@ -164,160 +158,4 @@ async fn workflow(
     workflows::insert(conn, new).await?;
     changes.push(format!("created workflow {:?}", document.name));
     editing::lock(conn, id).await
-}
-
-/// Makes steps and transitions equal to the document's.
-async fn parts(
-    conn: &mut PgConnection,
-    document: &Document,
-    workflow_id: Uuid,
-    changes: &mut Vec<String>,
-) -> Result<Vec<Problem>> {
-    let existing = steps::list_all(conn, workflow_id).await?;
-    let matches = plan::match_steps(&document.steps, &existing, Uuid::now_v7);
-    let ids: Vec<Uuid> = (matches.iter())
-        .map(|is| match is {
-            StepMatch::Existing(index) => existing[*index].id,
-            StepMatch::New { id, .. } => *id,
-        })
-        .collect();
-    let wanted = (document.transitions.iter())
-        .map(|transition| TransitionFields {
-            from_step_id: ids[transition.from],
-            to_step_id: ids[transition.to],
-            condition: transition.condition.clone(),
-            is_default: transition.is_default,
-        })
-        .collect();
-    let ways = plan::match_transitions(wanted, transitions::list(conn, workflow_id).await?);
-
-    let names = Names::new(document, &ids, &existing);
-    let gone: Vec<Uuid> = ways.gone.iter().map(|transition| transition.id).collect();
-    if !gone.is_empty() {
-        transitions::delete(conn, &gone).await?;
-        let lines = ways
-            .gone
-            .iter()
-            .map(|gone| names.line("removed", &gone.fields));
-        changes.extend(lines);
-    }
-    for step in existing
-        .iter()
-        .filter(|step| !step.removed && !ids.contains(&step.id))
-    {
-        editing::remove_step(conn, step).await?;
-        changes.push(format!("removed step {:?}", step.fields.name));
-    }
-    write_steps(conn, workflow_id, (document, &matches, &existing), changes).await?;
-    write_transitions(conn, workflow_id, ways, (&names, changes)).await?;
-    Ok(plan::fixed_keys(&document.steps, &matches, &existing))
-}
-
-async fn write_steps(
-    conn: &mut PgConnection,
-    workflow_id: Uuid,
-    (document, matches, existing): (&Document, &[StepMatch], &[Step]),
-    changes: &mut Vec<String>,
-) -> Result<()> {
-    let pairs = || document.steps.iter().zip(matches);
-    let renamed: Vec<Uuid> = pairs()
-        .filter_map(|(wanted, is)| {
-            let StepMatch::Existing(index) = is else {
-                return None;
-            };
-            let step = &existing[*index];
-            (!step.removed && step.fields.name != wanted.fields.name).then_some(step.id)
-        })
-        .collect();
-    if !renamed.is_empty() {
-        steps::vacate_names(conn, &renamed).await?;
-    }
-    for (wanted, is) in pairs() {
-        match is {
-            StepMatch::New { id, key } => {
-                let step = NewStep {
-                    id: *id,
-                    workflow_id,
-                    key,
-                    fields: &wanted.fields,
-                };
-                steps::insert(conn, step).await?;
-                changes.push(format!("created step {:?}", wanted.fields.name));
-            }
-            StepMatch::Existing(index) => {
-                let step = &existing[*index];
-                let lines = step_changes(step, &wanted.fields);
-                if !lines.is_empty() {
-                    steps::update(conn, step.id, &wanted.fields).await?;
-                    changes.extend(lines);
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What makes a step what is wanted, in words.
-fn step_changes(step: &Step, wanted: &StepFields) -> Vec<String> {
-    let is = &step.fields;
-    let mut lines = Vec::new();
-    if step.removed {
-        lines.push(format!("restored step {:?}", wanted.name));
-    }
-    if is.name != wanted.name {
-        lines.push(format!("renamed step {:?} to {:?}", is.name, wanted.name));
-    }
-    let differing: Vec<&str> = [
-        ("description", is.description != wanted.description),
-        ("stepType", is.step_type != wanted.step_type),
-        ("order", is.order != wanted.order),
-        ("config", is.config != wanted.config),
-        ("isRequired", is.is_required != wanted.is_required),
-    ]
-    .into_iter()
-    .filter_map(|(field, differs)| differs.then_some(field))
-    .collect();
-    if !differing.is_empty() {
-        let fields = differing.join(", ");
-        lines.push(format!("changed step {:?}: {fields}", wanted.name));
-    }
-    lines
-}
-
-async fn write_transitions(
-    conn: &mut PgConnection,
-    workflow_id: Uuid,
-    ways: Ways,
-    (names, changes): (&Names<'_>, &mut Vec<String>),
-) -> Result<()> {
-    for (transition, wanted) in ways.kept {
-        if transition.fields != wanted {
-            transitions::update(conn, transition.id, &wanted).await?;
-            changes.push(names.line("changed", &wanted));
-        }
-    }
-    for wanted in ways.new {
-        transitions::insert(conn, Uuid::now_v7(), workflow_id, &wanted).await?;
-        changes.push(names.line("created", &wanted));
-    }
-    Ok(())
-}
-
-/// Names of steps by id, for what is told about transitions.
-struct Names<'a>(std::collections::HashMap<Uuid, &'a str>);
-
-impl<'a> Names<'a> {
-    fn new(document: &'a Document, ids: &[Uuid], existing: &'a [Step]) -> Self {
-        let before = existing
-            .iter()
-            .map(|step| (step.id, step.fields.name.as_str()));
-        let after = document.steps.iter().map(|step| step.fields.name.as_str());
-        Self(before.chain(ids.iter().copied().zip(after)).collect())
-    }
-
-    fn line(&self, what: &str, transition: &TransitionFields) -> String {
-        let name = |id| self.0.get(&id).copied().unwrap_or("?");
-        let (from, to) = (name(transition.from_step_id), name(transition.to_step_id));
-        format!("{what} transition {from:?} -> {to:?}")
-    }
 }

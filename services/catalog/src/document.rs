@@ -4,19 +4,16 @@
 
 mod object;
 mod read;
+pub mod schema;
 mod text;
 mod write;
 
-use std::collections::HashSet;
-
 use chassis::error::{Error, Result, Violation};
-use model::definition::{self, Definition};
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::object::Faults;
 pub use self::write::{Owner, write};
-use crate::editing;
 use crate::fields::{ClientFields, StepFields};
 
 /// What ApplyWorkflow is to bring about.
@@ -57,12 +54,12 @@ pub struct Transition {
 }
 
 impl Document {
-    /// Reads a document; every fault of its form is reported, each with its place.
-    pub fn parse(document: &str) -> Result<Self> {
+    /// Reads the document in a request's `field`; every fault of its form is reported, each with its place.
+    pub fn parse(field: &str, document: &str) -> Result<Self> {
         if document.trim().is_empty() {
-            return Err(Error::invalid("document", "is required"));
+            return Err(Error::invalid(field, "is required"));
         }
-        let value = text::parse(document).map_err(|fault| Error::invalid("document", fault))?;
+        let value = text::parse(document).map_err(|fault| Error::invalid(field, fault))?;
         let mut faults = Faults::default();
         match read::read(value, &mut faults) {
             Some(document) if faults.0.is_empty() => Ok(document),
@@ -71,60 +68,11 @@ impl Document {
                     .0
                     .into_iter()
                     .map(|description| Violation {
-                        field: "document".into(),
+                        field: field.to_owned(),
                         description,
                     })
                     .collect(),
             )),
         }
-    }
-
-    /// The document as a definition of its own, with ids that mean nothing: enough to validate it.
-    pub fn definition(&self) -> Definition {
-        let id = |index: usize| Uuid::from_u128(index as u128 + 1);
-        let steps = (self.steps.iter().zip(self.keys()).enumerate())
-            .map(|(index, (Step { fields, .. }, key))| definition::Step {
-                id: id(index),
-                key,
-                name: fields.name.clone(),
-                description: fields.description.clone(),
-                step_type: fields.step_type.clone(),
-                order: fields.order,
-                config: fields.config.clone(),
-                is_required: fields.is_required,
-            })
-            .collect();
-        let transitions = (self.transitions.iter().enumerate())
-            .map(|(index, transition)| definition::Transition {
-                id: id(self.steps.len() + index),
-                from_step_id: id(transition.from),
-                to_step_id: id(transition.to),
-                condition: transition.condition.clone(),
-                is_default: transition.is_default,
-            })
-            .collect();
-        Definition {
-            workflow_id: Uuid::nil(),
-            version: 0,
-            client_id: Uuid::nil(),
-            name: self.name.clone(),
-            description: self.description.clone(),
-            steps,
-            transitions,
-        }
-    }
-
-    /// The keys that the steps would get in a new workflow.
-    fn keys(&self) -> Vec<String> {
-        let given = self.steps.iter().filter_map(|step| step.key.clone());
-        let mut taken: HashSet<String> = given.collect();
-        (self.steps.iter())
-            .map(|step| {
-                let key = (step.key.clone())
-                    .unwrap_or_else(|| editing::free_key(&step.fields.name, &taken));
-                taken.insert(key.clone());
-                key
-            })
-            .collect()
     }
 }

@@ -80,6 +80,7 @@ pub const ADDRESS: RangeInclusive<usize> = 0..=1000;
 pub const COMPANY: RangeInclusive<usize> = 0..=200;
 pub const NOTES: RangeInclusive<usize> = 0..=10_000;
 pub const PASSWORD: RangeInclusive<usize> = 8..=256;
+pub const COMMENT: RangeInclusive<usize> = 0..=500;
 pub const GROUP: RangeInclusive<usize> = 1..=100;
 
 /// Groups a user may belong to, and bytes of all their names: they travel in the header of every call.

@@ -4,6 +4,7 @@
 mod access;
 mod apply;
 mod config;
+mod diff;
 mod document;
 mod editing;
 mod fields;
@@ -12,6 +13,7 @@ mod identity;
 mod publish;
 mod rpc;
 mod store;
+mod working_copy;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! error, and two versions in a row are never equal.
 
 use chassis::{Error, Result, Violation};
-use model::definition::{Definition, Step, Transition};
+use model::definition::Definition;
 use model::graph::Graph;
 use model::problem::Problem;
 use model::status::WorkflowStatus;
@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::store::steps;
 use crate::store::versions::{self, NewVersion};
 use crate::store::workflows::{self, Workflow};
-use crate::store::{steps, transitions};
 
 /// What publishing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,38 +25,34 @@ pub enum Published {
     Nothing,
 }
 
-/// The working copy as it would be frozen, with version 0.
-pub async fn working_copy(conn: &mut PgConnection, workflow: &Workflow) -> Result<Definition> {
-    let steps = steps::list(conn, workflow.id).await?;
-    let transitions = transitions::list(conn, workflow.id).await?;
-    Ok(Definition {
-        workflow_id: workflow.id,
-        version: 0,
-        client_id: workflow.client_id,
-        name: workflow.name.clone(),
-        description: workflow.description.clone(),
-        steps: (steps.into_iter())
-            .map(|step| Step {
-                id: step.id,
-                key: step.key,
-                name: step.fields.name,
-                description: step.fields.description,
-                step_type: step.fields.step_type,
-                order: step.fields.order,
-                config: step.fields.config,
-                is_required: step.fields.is_required,
-            })
-            .collect(),
-        transitions: (transitions.into_iter())
-            .map(|transition| Transition {
-                id: transition.id,
-                from_step_id: transition.fields.from_step_id,
-                to_step_id: transition.fields.to_step_id,
-                condition: transition.fields.condition,
-                is_default: transition.fields.is_default,
-            })
-            .collect(),
-    })
+impl Published {
+    /// In words; None if nothing happened.
+    pub fn line(self) -> Option<String> {
+        match self {
+            Self::New(version) => Some(format!("published version {version}")),
+            Self::Again(version) => Some(format!("activated version {version}")),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// What is said of a version when it is published.
+#[derive(Debug, Clone, Copy)]
+pub struct Release<'a> {
+    pub by: Option<Uuid>,
+    /// The version that it brings back.
+    pub from_version: Option<i32>,
+    pub comment: Option<&'a str>,
+}
+
+impl Release<'_> {
+    pub fn by(by: Option<Uuid>) -> Self {
+        Self {
+            by,
+            from_version: None,
+            comment: None,
+        }
+    }
 }
 
 /// Everything that is wrong with a definition.
@@ -98,7 +94,7 @@ pub async fn freeze(
     conn: &mut PgConnection,
     workflow: &Workflow,
     mut definition: Definition,
-    by: Option<Uuid>,
+    release: Release<'_>,
 ) -> Result<Published> {
     let digest = Sha256::digest(serde_json::to_vec(&definition).map_err(Error::internal)?);
     let latest = versions::latest(conn, workflow.id).await?;
@@ -120,7 +116,9 @@ pub async fn freeze(
         version: definition.version,
         definition: &serde_json::to_string(&definition).map_err(Error::internal)?,
         digest: &digest,
-        published_by: by,
+        published_by: release.by,
+        from_version: release.from_version,
+        comment: release.comment,
     };
     versions::insert(conn, version).await?;
     steps::mark_published(conn, workflow.id).await?;

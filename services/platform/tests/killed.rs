@@ -77,6 +77,7 @@ async fn applied(session: &Session, document: &str) -> anyhow::Result<ApplyWorkf
     let request = ApplyWorkflowRequest {
         document: document.into(),
         validate_only: false,
+        ..ApplyWorkflowRequest::default()
     };
     Ok(session
         .workflows

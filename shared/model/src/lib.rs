@@ -12,6 +12,7 @@ pub mod graph;
 pub mod instant;
 pub mod json;
 pub mod kind;
+pub mod known;
 mod pattern;
 pub mod problem;
 pub mod retry;

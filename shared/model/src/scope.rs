@@ -108,14 +108,12 @@ impl Path {
         ) {
             return None;
         }
-        let mut text = root.as_str().to_owned();
-        for segment in &segments {
-            match segment {
-                Segment::Key(key) if is_word(key) => text.extend([".", key]),
-                Segment::Key(key) => text.push_str(&format!("[{}]", Value::from(key.as_str()))),
-                Segment::Index(index) => text.push_str(&format!("[{index}]")),
-            }
-        }
+        let text = segments
+            .iter()
+            .fold(root.as_str().to_owned(), |text, segment| match segment {
+                Segment::Key(key) => below(&text, key),
+                Segment::Index(index) => format!("{text}[{index}]"),
+            });
         Some(Self {
             text,
             root,
@@ -161,6 +159,14 @@ impl Path {
             Segment::Key(key) => Some(key),
             Segment::Index(_) => None,
         }
+    }
+}
+
+/// The path of a field below a path, as [`Path::parse`] reads it.
+pub fn below(path: &str, key: &str) -> String {
+    match is_word(key) {
+        true => format!("{path}.{key}"),
+        false => format!("{path}[{}]", Value::from(key)),
     }
 }
 

@@ -3,18 +3,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use model::definition::{self, Definition, Transition};
 use model::problem::Problem;
 use uuid::Uuid;
 
-use crate::document;
+use crate::document::{self, Document};
 use crate::editing::free_key;
-use crate::fields::TransitionFields;
 use crate::store::steps::Step;
-use crate::store::transitions::Transition;
+use crate::working_copy::fragment;
 
 /// What a step of the document is in the workflow.
 #[derive(Debug, Clone, PartialEq)]
-pub enum StepMatch {
+enum StepMatch {
     /// The existing step at this index.
     Existing(usize),
     New {
@@ -23,9 +23,68 @@ pub enum StepMatch {
     },
 }
 
+/// The workflow as a document wants it, and what is to be said of that. `before` is its working copy,
+/// `existing` every step it has, removed ones included.
+pub fn wanted(
+    document: &Document,
+    before: &Definition,
+    existing: &[Step],
+    mut new_id: impl FnMut() -> Uuid,
+) -> (Definition, Vec<Problem>) {
+    let matches = match_steps(&document.steps, existing, &mut new_id);
+    let steps: Vec<definition::Step> = (document.steps.iter().zip(&matches))
+        .map(|(document::Step { fields, .. }, is)| {
+            let (id, key) = match is {
+                StepMatch::Existing(index) => (existing[*index].id, &existing[*index].key),
+                StepMatch::New { id, key } => (*id, key),
+            };
+            definition::Step {
+                id,
+                key: key.clone(),
+                name: fields.name.clone(),
+                description: fields.description.clone(),
+                step_type: fields.step_type.clone(),
+                order: fields.order,
+                config: fields.config.clone(),
+                is_required: fields.is_required,
+            }
+        })
+        .collect();
+    let ways: Vec<Way> = (document.transitions.iter())
+        .map(|way| (steps[way.from].id, steps[way.to].id, way.is_default))
+        .collect();
+    let ids = transition_ids(&ways, &before.transitions, new_id);
+    let transitions = (document.transitions.iter().zip(ways).zip(ids))
+        .map(|((transition, way), id)| Transition {
+            id,
+            from_step_id: way.0,
+            to_step_id: way.1,
+            condition: transition.condition.clone(),
+            is_default: way.2,
+        })
+        .collect();
+    let problems = fixed_keys(&document.steps, &matches, existing);
+    let wanted = Definition {
+        name: document.name.clone(),
+        description: document.description.clone(),
+        steps,
+        transitions,
+        ..before.clone()
+    };
+    (wanted, problems)
+}
+
+/// The document as a workflow of its own, with ids that mean nothing: enough to validate it.
+pub fn alone(document: &Document) -> Definition {
+    let nothing = fragment(Vec::new(), Vec::new());
+    let mut ids = (1..).map(Uuid::from_u128);
+    let new_id = || ids.next().expect("there is always another number");
+    wanted(document, &nothing, &[], new_id).0
+}
+
 /// Matches by key, then by name, then by the key that the name would give. Existing steps include
 /// removed ones, which are known by their keys only. `new_id` makes an id for each new step.
-pub fn match_steps(
+fn match_steps(
     wanted: &[document::Step],
     existing: &[Step],
     mut new_id: impl FnMut() -> Uuid,
@@ -60,11 +119,7 @@ pub fn match_steps(
 }
 
 /// Keys that the document gives to steps which already have another: they stay as they are.
-pub fn fixed_keys(
-    wanted: &[document::Step],
-    matches: &[StepMatch],
-    existing: &[Step],
-) -> Vec<Problem> {
+fn fixed_keys(wanted: &[document::Step], matches: &[StepMatch], existing: &[Step]) -> Vec<Problem> {
     (wanted.iter().zip(matches))
         .filter_map(|(step, is)| {
             let StepMatch::Existing(index) = is else {
@@ -80,36 +135,47 @@ pub fn fixed_keys(
         .collect()
 }
 
-/// What is to become of the workflow's transitions.
-#[derive(Debug, Default)]
-pub struct Ways {
-    pub kept: Vec<(Transition, TransitionFields)>,
-    pub new: Vec<TransitionFields>,
-    pub gone: Vec<Transition>,
-}
+/// Where a transition of the document leads, and whether it is a default.
+type Way = (Uuid, Uuid, bool);
 
-/// Matches by the two ends; several between the same two, in the order in which they were made.
-pub fn match_transitions(wanted: Vec<TransitionFields>, existing: Vec<Transition>) -> Ways {
-    let mut between: HashMap<(Uuid, Uuid), Vec<Transition>> = HashMap::new();
-    for transition in existing {
-        let ends = (transition.fields.from_step_id, transition.fields.to_step_id);
-        between.entry(ends).or_default().push(transition);
+/// Ids for these transitions: those of existing ones between the same two steps, defaults for defaults and
+/// others for others, in the order in which they were made; then new ones. So among those between the same
+/// steps the document's order is the order in which they are judged, now and whenever it is applied again.
+fn transition_ids(
+    wanted: &[Way],
+    existing: &[Transition],
+    mut new_id: impl FnMut() -> Uuid,
+) -> Vec<Uuid> {
+    let mut by_way: HashMap<Way, Vec<Uuid>> = HashMap::new();
+    let mut between: HashMap<(Uuid, Uuid), (usize, Vec<Uuid>)> = HashMap::new();
+    for Transition {
+        id,
+        from_step_id: from,
+        to_step_id: to,
+        is_default,
+        ..
+    } in existing
+    {
+        by_way
+            .entry((*from, *to, *is_default))
+            .or_default()
+            .push(*id);
+        between.entry((*from, *to)).or_default().1.push(*id);
     }
-    for equals in between.values_mut() {
+    for equals in by_way.values_mut() {
         // Ids are ordered by age; the oldest is popped first.
-        equals.sort_by_key(|transition| std::cmp::Reverse(transition.id));
+        equals.sort_by_key(|id| std::cmp::Reverse(*id));
     }
-    let mut ways = Ways::default();
-    for fields in wanted {
-        let ends = (fields.from_step_id, fields.to_step_id);
-        match between.get_mut(&ends).and_then(Vec::pop) {
-            Some(transition) => ways.kept.push((transition, fields)),
-            None => ways.new.push(fields),
-        }
+    for (from, to, _) in wanted {
+        between.entry((*from, *to)).or_default().0 += 1;
     }
-    ways.gone = between.into_values().flatten().collect();
-    ways.gone.sort_by_key(|transition| transition.id);
-    ways
+    (wanted.iter())
+        .map(|way| match &between[&(way.0, way.1)] {
+            // The only way there was is the only way there is, whatever it became.
+            (1, ids) if ids.len() == 1 => ids[0],
+            _ => (by_way.get_mut(way).and_then(Vec::pop)).unwrap_or_else(&mut new_id),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -193,32 +259,32 @@ mod tests {
 
     #[test]
     fn transitions_between_the_same_steps_keep_their_places() {
-        let way = |to: u128, is_default| TransitionFields {
+        let way = |to: u128, is_default| (Uuid::from_u128(1), Uuid::from_u128(to), is_default);
+        let row = |id: u128, to: u128, is_default| Transition {
+            id: Uuid::from_u128(id),
             from_step_id: Uuid::from_u128(1),
             to_step_id: Uuid::from_u128(to),
             condition: None,
             is_default,
         };
-        let row = |id: u128, fields: TransitionFields| Transition {
-            id: Uuid::from_u128(id),
-            workflow_id: Uuid::nil(),
-            fields,
-            created_at: DateTime::UNIX_EPOCH,
-            updated_at: DateTime::UNIX_EPOCH,
-            revision: 1,
+        let existing = [
+            row(12, 2, false),
+            row(10, 2, true),
+            row(11, 2, false),
+            row(13, 3, true),
+            row(14, 4, false),
+            row(15, 4, false),
+        ];
+        let check = |wanted: &[Way], want: &[u128]| {
+            let ids = transition_ids(wanted, &existing, Uuid::nil);
+            let ids: Vec<u128> = ids.iter().map(Uuid::as_u128).collect();
+            assert_eq!(ids, want);
         };
-        let ways = match_transitions(
-            vec![way(2, true), way(2, false), way(4, false)],
-            vec![
-                row(12, way(2, false)),
-                row(11, way(2, true)),
-                row(13, way(3, false)),
-            ],
-        );
-        let kept: Vec<u128> = ways.kept.iter().map(|(row, _)| row.id.as_u128()).collect();
-        assert_eq!(kept, [11, 12]);
-        assert_eq!(ways.new, [way(4, false)]);
-        assert_eq!(ways.gone.len(), 1);
-        assert_eq!(ways.gone[0].id.as_u128(), 13);
+        let (way_2, default) = (way(2, false), way(2, true));
+        check(&[default, way_2, way_2, way_2], &[10, 11, 12, 0]);
+        check(&[way_2, way_2, default, way(5, false)], &[11, 12, 10, 0]);
+        // The only one stays itself; of several, a default takes nobody else's place.
+        check(&[way(3, false)], &[13]);
+        check(&[way(4, true)], &[0]);
     }
 }

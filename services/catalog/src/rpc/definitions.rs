@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Answer;
 use crate::publish;
 use crate::store::{names, versions, workflows};
+use crate::working_copy;
 
 /// Ids that one request may ask about.
 const MAX_IDS: usize = 10_000;
@@ -59,7 +60,7 @@ impl DefinitionService for Definitions {
             .await?
             .ok_or_else(|| Error::not_found("workflow", id))?;
         let definition_json = if request.version == 0 {
-            let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+            let definition = working_copy::at(&mut snapshot, &workflow, 0).await?;
             publish::check(&publish::problems(definition.clone()))?;
             serde_json::to_string(&definition).map_err(Error::internal)?
         } else {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Clients accept messages of 4 MiB; a page stays well below, however long its texts are.
-const PAGE_BYTES: usize = 3 * 1024 * 1024;
+pub(crate) const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
 /// A message without which the request says nothing.
 fn present<T>(field: &str, message: Option<T>) -> Result<T> {

@@ -1,9 +1,12 @@
 //! WorkflowService: the list of its calls, each in the file of its noun. Invariant: nothing is decided
 //! here but who calls.
 
+mod copies;
+mod differences;
 mod lifecycle;
 mod list;
 mod message;
+mod step_types;
 mod steps;
 mod transitions;
 mod versions;
@@ -15,7 +18,7 @@ use proto::catalog::v1::workflow_service_server::WorkflowService;
 use sqlx::PgPool;
 use tonic::{Request, Response};
 
-use super::{Answer, author};
+use super::Answer;
 
 pub struct Workflows {
     pub pool: PgPool,
@@ -28,7 +31,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
         let caller = auth::caller(&request)?.clone();
-        let made = workflow::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = workflow::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -49,12 +52,14 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = workflow::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = workflow::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
     async fn delete_workflow(&self, request: Request<pb::DeleteWorkflowRequest>) -> Answer<()> {
-        workflow::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        workflow::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 
@@ -63,7 +68,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateStepRequest>,
     ) -> Answer<pb::WorkflowStep> {
         let caller = auth::caller(&request)?.clone();
-        let made = steps::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = steps::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -71,13 +76,31 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateStepRequest>,
     ) -> Answer<pb::WorkflowStep> {
-        let step = steps::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let step = steps::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(step))
     }
 
     async fn delete_step(&self, request: Request<pb::DeleteStepRequest>) -> Answer<()> {
-        steps::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        steps::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
+    }
+
+    async fn reorder_steps(
+        &self,
+        request: Request<pb::ReorderStepsRequest>,
+    ) -> Answer<pb::Workflow> {
+        let caller = auth::caller(&request)?.clone();
+        let workflow = steps::reorder(&self.pool, caller, request.into_inner()).await?;
+        Ok(Response::new(workflow))
+    }
+
+    async fn list_step_types(
+        &self,
+        _: Request<pb::ListStepTypesRequest>,
+    ) -> Answer<pb::ListStepTypesResponse> {
+        Ok(Response::new(step_types::list()))
     }
 
     async fn create_transition(
@@ -85,7 +108,7 @@ impl WorkflowService for Workflows {
         request: Request<pb::CreateTransitionRequest>,
     ) -> Answer<pb::WorkflowTransition> {
         let caller = auth::caller(&request)?.clone();
-        let made = transitions::create(&self.pool, &caller, request.into_inner()).await?;
+        let made = transitions::create(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(made))
     }
 
@@ -93,12 +116,14 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::UpdateTransitionRequest>,
     ) -> Answer<pb::WorkflowTransition> {
-        let transition = transitions::update(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let transition = transitions::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(transition))
     }
 
     async fn delete_transition(&self, request: Request<pb::DeleteTransitionRequest>) -> Answer<()> {
-        transitions::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        transitions::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 
@@ -106,8 +131,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ApplyWorkflowRequest>,
     ) -> Answer<pb::ApplyWorkflowResponse> {
-        let by = author(auth::caller(&request)?);
-        let applied = lifecycle::apply(&self.pool, by, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let applied = lifecycle::apply(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(applied))
     }
 
@@ -127,12 +152,29 @@ impl WorkflowService for Workflows {
         Ok(Response::new(verdict))
     }
 
+    async fn diff_workflow(
+        &self,
+        request: Request<pb::DiffWorkflowRequest>,
+    ) -> Answer<pb::DiffWorkflowResponse> {
+        let diff = differences::diff(&self.pool, request.into_inner()).await?;
+        Ok(Response::new(diff))
+    }
+
+    async fn clone_workflow(
+        &self,
+        request: Request<pb::CloneWorkflowRequest>,
+    ) -> Answer<pb::Workflow> {
+        let caller = auth::caller(&request)?.clone();
+        let made = copies::clone(&self.pool, caller, request.into_inner()).await?;
+        Ok(Response::new(made))
+    }
+
     async fn publish_workflow(
         &self,
         request: Request<pb::PublishWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let by = author(auth::caller(&request)?);
-        let workflow = lifecycle::publish(&self.pool, by, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::publish(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -140,7 +182,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ActivateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::activate(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::activate(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -148,7 +191,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::DeactivateWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::deactivate(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::deactivate(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 
@@ -156,7 +200,8 @@ impl WorkflowService for Workflows {
         &self,
         request: Request<pb::ArchiveWorkflowRequest>,
     ) -> Answer<pb::Workflow> {
-        let workflow = lifecycle::archive(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        let workflow = lifecycle::archive(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(workflow))
     }
 

@@ -3,6 +3,7 @@
 
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
+use model::definition;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -23,6 +24,23 @@ pub struct Step {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub revision: i64,
+}
+
+impl Step {
+    /// As a definition holds it.
+    pub fn definition(&self) -> definition::Step {
+        let fields = self.fields.clone();
+        definition::Step {
+            id: self.id,
+            key: self.key.clone(),
+            name: fields.name,
+            description: fields.description,
+            step_type: fields.step_type,
+            order: fields.order,
+            config: fields.config,
+            is_required: fields.is_required,
+        }
+    }
 }
 
 struct Row {
@@ -173,6 +191,112 @@ pub async fn update(conn: &mut PgConnection, id: Uuid, fields: &StepFields) -> R
             &[("workflow_steps_name_key", &|| name_taken(&fields.name))],
         )
     })?;
+    Ok(())
+}
+
+/// Makes steps, under ids and keys of their own.
+pub async fn insert_all(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    steps: &[&definition::Step],
+) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let rows = Columns::of(steps);
+    sqlx::query!(
+        r#"-- catalog.insert_steps
+        insert into catalog.workflow_steps
+            (id, workflow_id, key, name, description, step_type, "order", config, is_required)
+        select id, $1, key, name, description, step_type, "order", config, is_required
+        from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::jsonb[],
+            $9::bool[])
+        as new (id, key, name, description, step_type, "order", config, is_required)"#,
+        workflow_id,
+        &rows.id,
+        &rows.key,
+        &rows.name,
+        &rows.description as &[Option<String>],
+        &rows.step_type,
+        &rows.order,
+        &rows.config as &[Option<Value>],
+        &rows.is_required
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes the fields of steps; those that were removed are in the working copy again.
+pub async fn update_all(conn: &mut PgConnection, steps: &[&definition::Step]) -> Result<()> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let rows = Columns::of(steps);
+    sqlx::query!(
+        r#"-- catalog.update_steps
+        update catalog.workflow_steps s
+        set name = new.name, description = new.description, step_type = new.step_type,
+            "order" = new."order", config = new.config, is_required = new.is_required, removed_at = null
+        from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::jsonb[], $7::bool[])
+        as new (id, name, description, step_type, "order", config, is_required)
+        where s.id = new.id"#,
+        &rows.id,
+        &rows.name,
+        &rows.description as &[Option<String>],
+        &rows.step_type,
+        &rows.order,
+        &rows.config as &[Option<Value>],
+        &rows.is_required
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Steps, column by column.
+#[derive(Default)]
+struct Columns {
+    id: Vec<Uuid>,
+    key: Vec<String>,
+    name: Vec<String>,
+    description: Vec<Option<String>>,
+    step_type: Vec<String>,
+    order: Vec<i32>,
+    config: Vec<Option<Value>>,
+    is_required: Vec<bool>,
+}
+
+impl Columns {
+    fn of(steps: &[&definition::Step]) -> Self {
+        let mut rows = Self::default();
+        for step in steps {
+            rows.id.push(step.id);
+            rows.key.push(step.key.clone());
+            rows.name.push(step.name.clone());
+            rows.description.push(step.description.clone());
+            rows.step_type.push(step.step_type.clone());
+            rows.order.push(step.order);
+            let config = Some(&step.config).filter(|config| !config.is_empty());
+            rows.config.push(config.cloned().map(Value::Object));
+            rows.is_required.push(step.is_required);
+        }
+        rows
+    }
+}
+
+/// Gives each of these steps its position.
+pub async fn reorder(conn: &mut PgConnection, ids: &[Uuid], orders: &[i32]) -> Result<()> {
+    sqlx::query!(
+        r#"-- catalog.reorder_steps
+        update catalog.workflow_steps s set "order" = new."order"
+        from unnest($1::uuid[], $2::int[]) as new (id, "order")
+        where s.id = new.id"#,
+        ids,
+        orders
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

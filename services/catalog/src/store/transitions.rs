@@ -3,6 +3,7 @@
 
 use chassis::Result;
 use chrono::{DateTime, Utc};
+use model::definition;
 use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -18,6 +19,19 @@ pub struct Transition {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub revision: i64,
+}
+
+impl TransitionFields {
+    /// As a definition holds them.
+    pub fn definition(&self, id: Uuid) -> definition::Transition {
+        definition::Transition {
+            id,
+            from_step_id: self.from_step_id,
+            to_step_id: self.to_step_id,
+            condition: self.condition.clone(),
+            is_default: self.is_default,
+        }
+    }
 }
 
 struct Row {
@@ -122,6 +136,85 @@ pub async fn update(conn: &mut PgConnection, id: Uuid, fields: &TransitionFields
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Makes transitions under ids of their own, whose etags begin at `revision`.
+pub async fn insert_all(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    revision: i64,
+    transitions: &[&definition::Transition],
+) -> Result<()> {
+    if transitions.is_empty() {
+        return Ok(());
+    }
+    let rows = Columns::of(transitions);
+    sqlx::query!(
+        "-- catalog.insert_transitions
+        insert into catalog.workflow_transitions
+            (id, workflow_id, from_step_id, to_step_id, condition, is_default, revision)
+        select id, $1, from_step_id, to_step_id, condition, is_default, $2
+        from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::jsonb[], $7::bool[])
+        as new (id, from_step_id, to_step_id, condition, is_default)",
+        workflow_id,
+        revision,
+        &rows.id,
+        &rows.from_step_id,
+        &rows.to_step_id,
+        &rows.condition as &[Option<Value>],
+        &rows.is_default
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes what transitions say; where they lead stays.
+pub async fn update_all(
+    conn: &mut PgConnection,
+    transitions: &[&definition::Transition],
+) -> Result<()> {
+    if transitions.is_empty() {
+        return Ok(());
+    }
+    let rows = Columns::of(transitions);
+    sqlx::query!(
+        "-- catalog.update_transitions
+        update catalog.workflow_transitions t
+        set condition = new.condition, is_default = new.is_default
+        from unnest($1::uuid[], $2::jsonb[], $3::bool[]) as new (id, condition, is_default)
+        where t.id = new.id",
+        &rows.id,
+        &rows.condition as &[Option<Value>],
+        &rows.is_default
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Transitions, column by column.
+#[derive(Default)]
+struct Columns {
+    id: Vec<Uuid>,
+    from_step_id: Vec<Uuid>,
+    to_step_id: Vec<Uuid>,
+    condition: Vec<Option<Value>>,
+    is_default: Vec<bool>,
+}
+
+impl Columns {
+    fn of(transitions: &[&definition::Transition]) -> Self {
+        let mut rows = Self::default();
+        for transition in transitions {
+            rows.id.push(transition.id);
+            rows.from_step_id.push(transition.from_step_id);
+            rows.to_step_id.push(transition.to_step_id);
+            rows.condition.push(transition.condition.clone());
+            rows.is_default.push(transition.is_default);
+        }
+        rows
+    }
 }
 
 pub async fn delete(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {

@@ -12,8 +12,7 @@ pub struct Version {
     pub version: i32,
     /// A [`model::definition::Definition`] as JSON.
     pub definition: String,
-    pub published_by: Option<Uuid>,
-    pub published_at: DateTime<Utc>,
+    pub history: History,
 }
 
 /// A version in a list, without its steps and transitions.
@@ -22,8 +21,19 @@ pub struct VersionSummary {
     pub version: i32,
     pub name: String,
     pub description: Option<String>,
+    pub history: History,
+}
+
+/// How a version came about.
+#[derive(Debug)]
+pub struct History {
     pub published_by: Option<Uuid>,
+    /// As it is today.
+    pub published_by_email: Option<String>,
     pub published_at: DateTime<Utc>,
+    /// Which version it brought back.
+    pub from_version: Option<i32>,
+    pub comment: Option<String>,
 }
 
 /// A version that is to be made.
@@ -34,19 +44,23 @@ pub struct NewVersion<'a> {
     pub definition: &'a str,
     pub digest: &'a [u8],
     pub published_by: Option<Uuid>,
+    pub from_version: Option<i32>,
+    pub comment: Option<&'a str>,
 }
 
 pub async fn insert(conn: &mut PgConnection, version: NewVersion<'_>) -> Result<()> {
     sqlx::query!(
         "-- catalog.insert_version
         insert into catalog.workflow_versions
-            (workflow_id, version, definition, digest, published_by)
-        values ($1, $2, $3::text::json, $4, $5)",
+            (workflow_id, version, definition, digest, published_by, from_version, comment)
+        values ($1, $2, $3::text::json, $4, $5, $6, $7)",
         version.workflow_id,
         version.version,
         version.definition,
         version.digest,
-        version.published_by
+        version.published_by,
+        version.from_version,
+        version.comment
     )
     .execute(conn)
     .await?;
@@ -58,16 +72,29 @@ pub async fn get(
     workflow_id: Uuid,
     version: i32,
 ) -> Result<Option<Version>> {
-    Ok(sqlx::query_as!(
-        Version,
+    let row = sqlx::query!(
         r#"-- catalog.get_version
-        select version, definition::text as "definition!", published_by, published_at
-        from catalog.workflow_versions where workflow_id = $1 and version = $2"#,
+        select v.version, v.definition::text as "definition!", v.published_by,
+            u.email as "published_by_email?", v.published_at, v.from_version, v.comment
+        from catalog.workflow_versions v
+        left join catalog.users u on u.id = v.published_by
+        where v.workflow_id = $1 and v.version = $2"#,
         workflow_id,
         version
     )
     .fetch_optional(conn)
-    .await?)
+    .await?;
+    Ok(row.map(|row| Version {
+        version: row.version,
+        definition: row.definition,
+        history: History {
+            published_by: row.published_by,
+            published_by_email: row.published_by_email,
+            published_at: row.published_at,
+            from_version: row.from_version,
+            comment: row.comment,
+        },
+    }))
 }
 
 /// The number and the digest of the latest version.
@@ -91,6 +118,35 @@ pub struct VersionFilter {
     pub published_before: Option<DateTime<Utc>>,
 }
 
+/// A row of a list.
+struct Row {
+    version: i32,
+    name: String,
+    description: Option<String>,
+    published_by: Option<Uuid>,
+    published_by_email: Option<String>,
+    published_at: DateTime<Utc>,
+    from_version: Option<i32>,
+    comment: Option<String>,
+}
+
+impl From<Row> for VersionSummary {
+    fn from(row: Row) -> Self {
+        Self {
+            version: row.version,
+            name: row.name,
+            description: row.description,
+            history: History {
+                published_by: row.published_by,
+                published_by_email: row.published_by_email,
+                published_at: row.published_at,
+                from_version: row.from_version,
+                comment: row.comment,
+            },
+        }
+    }
+}
+
 /// A workflow's versions above `after`, oldest first.
 pub async fn list_up(
     conn: &mut PgConnection,
@@ -99,18 +155,19 @@ pub async fn list_up(
     after: Option<i32>,
     limit: i64,
 ) -> Result<Vec<VersionSummary>> {
-    Ok(sqlx::query_as!(
-        VersionSummary,
+    let rows = sqlx::query_as!(
+        Row,
         r#"-- catalog.list_versions_up
-        select version, definition ->> 'name' as "name!", definition ->> 'description' as description,
-            published_by, published_at
-        from catalog.workflow_versions
-        where workflow_id = $1
-          and ($2::uuid is null or published_by = $2)
-          and ($3::timestamptz is null or published_at >= $3)
-          and ($4::timestamptz is null or published_at < $4)
-          and ($5::integer is null or version > $5)
-        order by version
+        select v.version, v.definition ->> 'name' as "name!", v.definition ->> 'description' as description,
+            v.published_by, u.email as "published_by_email?", v.published_at, v.from_version, v.comment
+        from catalog.workflow_versions v
+        left join catalog.users u on u.id = v.published_by
+        where v.workflow_id = $1
+          and ($2::uuid is null or v.published_by = $2)
+          and ($3::timestamptz is null or v.published_at >= $3)
+          and ($4::timestamptz is null or v.published_at < $4)
+          and ($5::integer is null or v.version > $5)
+        order by v.version
         limit $6"#,
         workflow_id,
         filter.published_by,
@@ -120,7 +177,8 @@ pub async fn list_up(
         limit
     )
     .fetch_all(conn)
-    .await?)
+    .await?;
+    Ok(rows.into_iter().map(VersionSummary::from).collect())
 }
 
 /// A workflow's versions below `after`, newest first.
@@ -131,18 +189,19 @@ pub async fn list_down(
     after: Option<i32>,
     limit: i64,
 ) -> Result<Vec<VersionSummary>> {
-    Ok(sqlx::query_as!(
-        VersionSummary,
+    let rows = sqlx::query_as!(
+        Row,
         r#"-- catalog.list_versions_down
-        select version, definition ->> 'name' as "name!", definition ->> 'description' as description,
-            published_by, published_at
-        from catalog.workflow_versions
-        where workflow_id = $1
-          and ($2::uuid is null or published_by = $2)
-          and ($3::timestamptz is null or published_at >= $3)
-          and ($4::timestamptz is null or published_at < $4)
-          and ($5::integer is null or version < $5)
-        order by version desc
+        select v.version, v.definition ->> 'name' as "name!", v.definition ->> 'description' as description,
+            v.published_by, u.email as "published_by_email?", v.published_at, v.from_version, v.comment
+        from catalog.workflow_versions v
+        left join catalog.users u on u.id = v.published_by
+        where v.workflow_id = $1
+          and ($2::uuid is null or v.published_by = $2)
+          and ($3::timestamptz is null or v.published_at >= $3)
+          and ($4::timestamptz is null or v.published_at < $4)
+          and ($5::integer is null or v.version < $5)
+        order by v.version desc
         limit $6"#,
         workflow_id,
         filter.published_by,
@@ -152,5 +211,6 @@ pub async fn list_down(
         limit
     )
     .fetch_all(conn)
-    .await?)
+    .await?;
+    Ok(rows.into_iter().map(VersionSummary::from).collect())
 }

@@ -93,13 +93,16 @@ transitions:
     assert_eq!(
         second.changes,
         [
-            "changed the description",
-            r#"removed transition "B" -> "A""#,
+            r#"changed the workflow: description: nothing -> "Swapped""#,
             r#"renamed step "A" to "B""#,
-            r#"changed step "B": order"#,
+            r#"changed step "B": order: 0 -> 7"#,
+            r#"changed step "A": config.big: 1.5e+300 -> nothing"#,
+            r#"changed step "A": config.list: [1,{"a":"x"}] -> nothing"#,
+            r#"changed step "A": config.long: 123456789.12345679 -> nothing"#,
+            r#"changed step "A": config.n: 1 -> nothing"#,
             r#"renamed step "B" to "A""#,
-            r#"changed step "A": stepType, config"#,
-            r#"changed transition "B" -> "A""#,
+            r#"changed step "A": stepType: "custom" -> "decision""#,
+            r#"removed transition "B" -> "A""#,
         ]
     );
     let second = second.workflow.unwrap();
@@ -107,7 +110,7 @@ transitions:
         (id(&second, "first"), id(&second, "b")),
         (a.clone(), b.clone())
     );
-    assert_eq!(second.transitions[0].id, first.transitions[0].id);
+    assert_eq!(second.transitions[0].id, first.transitions[1].id);
     assert_eq!(
         (second.status(), second.version),
         (pb::WorkflowStatus::Active, 1)
@@ -122,12 +125,12 @@ steps: [{ key: first, name: B, stepType: custom, order: 7 }]
     let third = catalog.apply(without).await.unwrap();
     assert_eq!(
         third.changes,
-        [r#"removed transition "B" -> "A""#, r#"removed step "A""#]
+        [r#"removed step "A""#, r#"removed transition "B" -> "A""#]
     );
     let restored = catalog.apply(swapped).await.unwrap();
     assert_eq!(
         restored.changes,
-        [r#"restored step "A""#, r#"created transition "B" -> "A""#]
+        [r#"added step "A""#, r#"added transition "B" -> "A""#]
     );
     assert_eq!(id(&restored.workflow.unwrap(), "b"), b);
 }
@@ -139,6 +142,7 @@ async fn validate_only_says_what_would_happen_and_leaves_no_trace() {
         let request = pb::ApplyWorkflowRequest {
             document: document.to_owned(),
             validate_only: true,
+            ..pb::ApplyWorkflowRequest::default()
         };
         let mut workflows = catalog.workflows();
         async move {

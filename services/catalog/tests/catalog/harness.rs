@@ -220,6 +220,7 @@ impl Catalog {
         let request = pb::ApplyWorkflowRequest {
             document: document.to_owned(),
             validate_only: false,
+            ..pb::ApplyWorkflowRequest::default()
         };
         Ok(self.workflows().apply_workflow(request).await?.into_inner())
     }
@@ -228,6 +229,7 @@ impl Catalog {
         let request = pb::PublishWorkflowRequest {
             id: id.to_owned(),
             etag: String::new(),
+            ..pb::PublishWorkflowRequest::default()
         };
         Ok(self
             .workflows()
@@ -240,6 +242,7 @@ impl Catalog {
         let request = pb::CreateStepRequest {
             step: Some(step),
             request_id: String::new(),
+            ..pb::CreateStepRequest::default()
         };
         Ok(self.workflows().create_step(request).await?.into_inner())
     }

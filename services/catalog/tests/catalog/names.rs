@@ -190,7 +190,7 @@ async fn what_is_fixed_is_not_changed_in_silence() {
             to_step_id: b.id.clone(),
             ..pb::WorkflowTransition::default()
         }),
-        request_id: String::new(),
+        ..pb::CreateTransitionRequest::default()
     };
     let made = catalog
         .workflows()

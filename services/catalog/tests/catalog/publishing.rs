@@ -55,6 +55,7 @@ async fn a_version_is_made_only_by_a_change() {
     let stale = pb::PublishWorkflowRequest {
         id: draft.id.clone(),
         etag: first.etag,
+        ..pb::PublishWorkflowRequest::default()
     };
     refused(
         catalog.workflows().publish_workflow(stale).await,

@@ -91,6 +91,7 @@ async fn a_call_that_failed_leaves_its_id_free() {
     let request = pb::CreateStepRequest {
         step: Some(crate::harness::step(&workflow, "A", 0)),
         request_id: ID.to_owned(),
+        ..pb::CreateStepRequest::default()
     };
     let taken = catalog
         .create_step(crate::harness::step(&workflow, "A", 1))

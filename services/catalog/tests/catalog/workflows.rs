@@ -30,6 +30,7 @@ async fn connect(
             ..pb::WorkflowTransition::default()
         }),
         request_id: String::new(),
+        ..pb::CreateTransitionRequest::default()
     };
     Ok(catalog
         .workflows()

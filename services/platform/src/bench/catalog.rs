@@ -170,7 +170,7 @@ fn apply(
     async move {
         let request = ApplyWorkflowRequest {
             document,
-            validate_only: false,
+            ..ApplyWorkflowRequest::default()
         };
         let asked = request.encoded_len();
         // Under as many writers a call may be told to come again: then that is part of how long it takes.

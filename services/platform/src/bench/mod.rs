@@ -188,6 +188,7 @@ async fn apply(session: &Session, document: &str) -> anyhow::Result<Workflow> {
     let request = ApplyWorkflowRequest {
         document: document.to_owned(),
         validate_only: false,
+        ..ApplyWorkflowRequest::default()
     };
     let applied = session
         .workflows

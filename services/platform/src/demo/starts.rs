@@ -24,6 +24,7 @@ pub async fn apply(session: &Session) -> anyhow::Result<(Vec<String>, Vec<String
         let request = ApplyWorkflowRequest {
             document: document.into(),
             validate_only: false,
+            ..ApplyWorkflowRequest::default()
         };
         let applied = again(
             &session.workflows,
@@ -38,6 +39,7 @@ pub async fn apply(session: &Session) -> anyhow::Result<(Vec<String>, Vec<String
         let request = PublishWorkflowRequest {
             id: workflow.id,
             etag: String::new(),
+            ..PublishWorkflowRequest::default()
         };
         let published = again(
             &session.workflows,

@@ -5,6 +5,7 @@
 mod analyse;
 mod convert;
 mod limits;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
@@ -13,6 +14,7 @@ use ::cel::parser::{Expression, Parser};
 use ::cel::{Context, Env};
 use serde_json::Value;
 
+use crate::known::Types;
 use crate::scope::{Path, Scope};
 use crate::text::clean;
 use analyse::Use;
@@ -74,6 +76,11 @@ impl Cel {
     /// The paths that it reads, as far as they are known without evaluating.
     pub fn paths(&self) -> &[Path] {
         &self.0.paths
+    }
+
+    /// The types that a result can have, as far as the source tells.
+    pub fn types(&self) -> Types {
+        types::of(&self.0.expression)
     }
 
     /// Evaluates to plain JSON. Errors are texts for people: a missing field, operands of different

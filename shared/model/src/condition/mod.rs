@@ -1,10 +1,12 @@
 //! Conditions of transitions. Invariant: judging one never fails and never changes a type: what is missing
 //! or of another kind simply does not satisfy it.
 
+pub(crate) mod check;
 mod compare;
 mod evaluate;
 mod operator;
 mod parse;
+mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +15,12 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::cel::Cel;
+use crate::known::Known;
 use crate::problem::Problem;
 use crate::scope::{Path, Root, Scope, Segment};
 use operator::Test;
+
+pub use schema::schema;
 
 /// A parsed condition.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ struct Comparison {
     test: Test,
     /// Holds where the test does not: also where the field is missing.
     negated: bool,
+    /// The operator, as it was written.
+    word: &'static str,
     operand: Operand,
 }
 
@@ -69,6 +76,17 @@ impl Condition {
             Some(node) if problems.is_empty() => Ok(Self(node)),
             _ => Err(problems),
         }
+    }
+
+    /// Warns of comparisons that can only come out one way, by what is `known` of the values at paths. The
+    /// condition stands at `path`.
+    pub(crate) fn check(
+        &self,
+        known: &dyn Fn(&Path) -> Known,
+        path: &str,
+        problems: &mut Vec<Problem>,
+    ) {
+        check::Check { known, problems }.node(&self.0, path);
     }
 
     /// Judges it.

@@ -125,6 +125,7 @@ impl Parser<'_> {
             field,
             test: operator.test,
             negated: operator.negated,
+            word: operator.word,
             operand,
         })))
     }

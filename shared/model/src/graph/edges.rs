@@ -1,14 +1,14 @@
 //! Turns transitions into edges. Invariant: each step's edges come out in the order in which they are
 //! judged, on every machine the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::Edge;
+use super::facts::{Facts, Place};
 use super::labels::{Labels, quoted};
-use super::steps::warn_of_unknown;
 use crate::condition::Condition;
 use crate::definition::{Definition, Transition};
 use crate::problem::Problem;
@@ -18,23 +18,22 @@ use crate::problem::Problem;
 pub(super) fn build(
     definition: &Definition,
     labels: &Labels,
-    by_id: &HashMap<Uuid, usize>,
+    (by_id, facts): (&HashMap<Uuid, usize>, &Facts<'_>),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Edge>> {
     if definition.transitions.is_empty() {
         return by_order(definition);
     }
-    let names: HashSet<&str> = definition.steps.iter().map(|s| s.name.as_str()).collect();
     let mut outgoing: Vec<Vec<(usize, Edge)>> =
         definition.steps.iter().map(|_| Vec::new()).collect();
     for (at, transition) in definition.transitions.iter().enumerate() {
         let path = labels.transition(at);
         check_ends(transition, by_id, path, problems);
-        let condition = condition(transition, path, &names, problems);
         let (from, to) = (
             by_id.get(&transition.from_step_id),
             by_id.get(&transition.to_step_id),
         );
+        let condition = condition(transition, path, (from, facts), problems);
         if let (Some(from), Some(to)) = (from, to) {
             let edge = Edge {
                 id: transition.id,
@@ -98,7 +97,7 @@ fn check_ends(
 fn condition(
     transition: &Transition,
     path: &str,
-    names: &HashSet<&str>,
+    (from, facts): (Option<&usize>, &Facts<'_>),
     problems: &mut Vec<Problem>,
 ) -> Option<Condition> {
     let source = given(transition)?;
@@ -112,7 +111,17 @@ fn condition(
     }
     match Condition::parse(source, &path) {
         Ok(condition) => {
-            warn_of_unknown(condition.paths(), names, &path, problems);
+            for read in condition.paths() {
+                facts.warn_of_unknown_step(read, &path, problems);
+            }
+            if let Some(step) = from {
+                let caught = condition.names_failure();
+                let place = Place::Leaving {
+                    step: *step,
+                    caught,
+                };
+                condition.check(&|read| facts.known(read, place), &path, problems);
+            }
             Some(condition)
         }
         Err(found) => {

@@ -2,6 +2,7 @@
 //! one start, reaches all its steps, every config and condition in it is understood, and no loop spins.
 
 mod edges;
+mod facts;
 mod labels;
 mod shape;
 mod steps;
@@ -18,6 +19,7 @@ use crate::definition::Definition;
 use crate::kind::{self, Kind, Settings};
 use crate::problem::Problem;
 use crate::retry::Retry;
+use facts::Facts;
 use labels::Labels;
 
 /// A workflow that can run.
@@ -67,8 +69,9 @@ impl Graph {
         let settings: Vec<Option<Settings>> = (definition.steps.iter().enumerate())
             .map(|(at, step)| kind::parse(step, labels.step(at), &mut problems))
             .collect();
-        let outgoing = edges::build(&definition, &labels, &by_id, &mut problems);
-        steps::check_references(&definition, &labels, &settings, &mut problems);
+        let facts = Facts::of(&definition, &settings);
+        let outgoing = edges::build(&definition, &labels, (&by_id, &facts), &mut problems);
+        steps::check_references(&labels, &settings, &facts, &mut problems);
 
         let view = shape::View {
             definition: &definition,

@@ -4,7 +4,7 @@
 use super::Edge;
 use super::labels::{Labels, quoted};
 use crate::definition::Definition;
-use crate::kind::Settings;
+use crate::kind::{Kind, Settings};
 use crate::problem::Problem;
 
 pub(super) struct View<'a> {
@@ -81,28 +81,43 @@ impl View<'_> {
         }
     }
 
-    /// Finds loops that nothing ever holds up.
+    /// Finds loops that nothing ever holds up, and those that only an instant does.
     pub(super) fn check_loops(&self, settings: &[Option<Settings>], problems: &mut Vec<Problem>) {
-        let waits = |settings: &Option<Settings>| settings.as_ref().is_none_or(|s| s.kind.waits());
-        let mut spins: Vec<bool> = settings.iter().map(|settings| !waits(settings)).collect();
+        let spin = |waits: &dyn Fn(&Kind) -> bool| -> Vec<bool> {
+            let spins = |s: &Option<Settings>| s.as_ref().is_some_and(|s| !waits(&s.kind));
+            settings.iter().map(spins).collect()
+        };
+        let mut told = Vec::new();
+        let mut spins = spin(&Kind::waits);
         while let Some(found) = self.find_loop(&mut spins) {
-            let names: Vec<String> = found
-                .iter()
-                .chain(found.first())
-                .map(|at| self.name(*at))
-                .collect();
-            problems.push(Problem::error(
-                self.labels.step(found[0]),
-                "BUSY_LOOP",
-                format!(
-                    "the loop {} would never rest: put a wait, an approval, a data_entry or a job into it",
-                    names.join(" -> ")
-                ),
-            ));
-            for at in found {
-                spins[at] = false;
-            }
+            let message = format!(
+                "the loop {} would never rest: put a wait, an approval, a data_entry or a job into it",
+                self.names(&found)
+            );
+            let path = self.labels.step(found[0]);
+            problems.push(Problem::error(path, "BUSY_LOOP", message));
+            found.iter().for_each(|at| spins[*at] = false);
+            told.extend(found);
         }
+        let mut spins = spin(&Kind::waits_each_time);
+        told.iter().for_each(|at| spins[*at] = false);
+        while let Some(found) = self.find_loop(&mut spins) {
+            let message = format!(
+                "the loop {} rests only until an instant: once that has passed, or if it is not there, it goes \
+                 round until the limit on activations fails the execution; put a wait for a duration into it",
+                self.names(&found)
+            );
+            let path = self.labels.step(found[0]);
+            problems.push(Problem::warning(path, "LOOP_MAY_SPIN", message));
+            found.iter().for_each(|at| spins[*at] = false);
+        }
+    }
+
+    /// A loop as one would walk it: `"A" -> "B" -> "A"`.
+    fn names(&self, found: &[usize]) -> String {
+        let all = found.iter().chain(found.first());
+        let names: Vec<String> = all.map(|at| self.name(*at)).collect();
+        names.join(" -> ")
     }
 
     /// A loop among the steps that `spins` marks; unmarks those that cannot be on any.

@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use super::facts::{Facts, Place};
 use super::labels::{Labels, quoted};
 use crate::definition::Definition;
 use crate::kind::{Kind, Settings, WaitUntil};
-use crate::problem::{Problem, did_you_mean};
-use crate::scope::{Path, Root, Segment};
+use crate::problem::Problem;
 
 const MOST_STEPS: usize = 1000;
 const MOST_TRANSITIONS: usize = 10_000;
@@ -83,53 +83,27 @@ pub(super) fn check(
     by_id
 }
 
-/// Warns of expressions that read the output of a step that is not there.
+/// Warns of expressions that read what is never there.
 pub(super) fn check_references(
-    definition: &Definition,
     labels: &Labels,
     settings: &[Option<Settings>],
+    facts: &Facts<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    let names: HashSet<&str> = definition.steps.iter().map(|s| s.name.as_str()).collect();
     for (at, settings) in settings.iter().enumerate() {
         let config = format!("{}.config", labels.step(at));
         match settings.as_ref().map(|settings| &settings.kind) {
             Some(Kind::Transform(output)) => {
                 for (key, expression) in output {
                     let path = format!("{config}.output.{key}");
-                    warn_of_unknown(expression.paths(), &names, &path, problems);
+                    facts.warn(expression.paths(), Place::Config, &path, problems);
                 }
             }
             Some(Kind::Wait(WaitUntil::Field(field))) => {
                 let path = format!("{config}.untilField");
-                warn_of_unknown([field], &names, &path, problems);
+                facts.warn([field], Place::Config, &path, problems);
             }
             _ => {}
-        }
-    }
-}
-
-/// The same for the paths of one condition or expression, which stands at `at`.
-pub(super) fn warn_of_unknown<'p>(
-    paths: impl IntoIterator<Item = &'p Path>,
-    names: &HashSet<&str>,
-    at: &str,
-    problems: &mut Vec<Problem>,
-) {
-    for path in paths {
-        let (Root::Steps, Some(Segment::Key(name))) = (path.root(), path.segments().first()) else {
-            continue;
-        };
-        if !names.contains(name.as_str()) {
-            let hint = did_you_mean(name, names.iter().copied());
-            problems.push(Problem::warning(
-                at,
-                "UNKNOWN_STEP_REFERENCE",
-                format!(
-                    "there is no step {}, so this is always missing.{hint}",
-                    quoted(name)
-                ),
-            ));
         }
     }
 }

@@ -1,15 +1,64 @@
-//! Reads values out of a step's config. Invariant: whatever is wrong becomes a problem with its path;
-//! null counts as absent.
+//! Reads a step's config by the table of settings. Invariant: whatever is wrong becomes a problem with its
+//! path; null counts as absent.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
+use super::table::{Choice, Form, Setting};
+use crate::cel::Cel;
 use crate::problem::{Problem, did_you_mean};
+use crate::scope::Path;
 
+/// The settings that were there and in order.
+#[derive(Debug, Default)]
+pub(super) struct Settings(HashMap<&'static str, Read>);
+
+#[derive(Debug)]
+enum Read {
+    Text(String),
+    Texts(Vec<String>),
+    Duration(Duration),
+    Instant(DateTime<Utc>),
+    Path(Path),
+    Number(f64),
+    Count(u32),
+    Expressions(Vec<(String, Cel)>),
+    Object(Settings),
+    /// Nobody but the table asks for it.
+    Kept,
+}
+
+macro_rules! taken {
+    ($name:ident, $variant:ident, $type:ty) => {
+        /// Takes a setting of this form; None if it was absent or wrong.
+        pub(super) fn $name(&mut self, key: &str) -> Option<$type> {
+            match self.0.remove(key)? {
+                Read::$variant(value) => Some(value),
+                other => unreachable!("the table says otherwise of {key}: {other:?}"),
+            }
+        }
+    };
+}
+
+impl Settings {
+    taken!(text, Text, String);
+    taken!(texts, Texts, Vec<String>);
+    taken!(duration, Duration, Duration);
+    taken!(instant, Instant, DateTime<Utc>);
+    taken!(path, Path, Path);
+    taken!(number, Number, f64);
+    taken!(count, Count, u32);
+    taken!(expressions, Expressions, Vec<(String, Cel)>);
+    taken!(object, Object, Settings);
+}
+
+/// A config, or an object within one.
 pub(super) struct Config<'a> {
     fields: &'a Map<String, Value>,
-    /// Where the config stands, for instance `steps["Pay"].config`.
+    /// Where it stands, for instance `steps["Pay"].config`.
     path: String,
     problems: &'a mut Vec<Problem>,
 }
@@ -27,8 +76,8 @@ impl<'a> Config<'a> {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
-        self.fields.get(key).filter(|value| !value.is_null())
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     pub(super) fn error(&mut self, key: &str, code: &'static str, message: impl Into<String>) {
@@ -36,94 +85,32 @@ impl<'a> Config<'a> {
         self.problems.push(Problem::error(path, code, message));
     }
 
-    fn invalid(&mut self, key: &str, message: impl Into<String>) {
-        self.error(key, "CONFIG_INVALID", message);
-    }
-
-    /// A text of 1 to 200 characters.
-    pub(super) fn text(&mut self, key: &str) -> Option<String> {
-        let text = read_text(self.get(key)?);
-        if text.is_none() {
-            self.invalid(key, "must be a text of 1 to 200 characters");
+    /// Reads all settings of the table that are there.
+    pub(super) fn read(&mut self, settings: impl Iterator<Item = &'static Setting>) -> Settings {
+        let mut read = Settings::default();
+        for setting in settings {
+            match (self.get(setting.key), setting.required) {
+                (Some(value), _) => {
+                    let value = self.value(setting, value);
+                    read.0.extend(value.map(|value| (setting.key, value)));
+                }
+                (None, Some(missing)) => self.error(setting.key, "CONFIG_MISSING", missing),
+                (None, None) => {}
+            }
         }
-        text
+        read
     }
 
-    /// A longer text, kept as it is.
-    pub(super) fn prose(&mut self, key: &str) {
-        if self.get(key).is_some_and(|value| !value.is_string()) {
-            self.invalid(key, "must be a text");
+    /// Refuses none and several of settings that exclude each other.
+    pub(super) fn choose(&mut self, choice: &Choice) {
+        let given: Vec<&str> = (choice.keys.iter().copied())
+            .filter(|key| self.has(key))
+            .collect();
+        match given[..] {
+            [_] => {}
+            [] => self.error(choice.keys[0], "CONFIG_MISSING", choice.missing),
+            [.., last] => self.error(last, "CONFIG_INVALID", choice.several),
         }
-    }
-
-    /// A list of texts.
-    pub(super) fn texts(&mut self, key: &str) -> Vec<String> {
-        let Some(value) = self.get(key) else {
-            return Vec::new();
-        };
-        let texts: Option<Vec<String>> = value
-            .as_array()
-            .filter(|items| items.len() <= 100)
-            .and_then(|items| items.iter().map(read_text).collect());
-        if texts.is_none() {
-            self.invalid(
-                key,
-                "must be a list of at most 100 texts of 1 to 200 characters",
-            );
-        }
-        texts.unwrap_or_default()
-    }
-
-    /// A duration longer than none.
-    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
-        let read = match self.get(key)? {
-            Value::String(text) => crate::duration::parse(text),
-            Value::Number(number) => Err(format!(
-                "`{number}` has no unit: write for instance \"{number}s\""
-            )),
-            _ => Err("must be a duration, such as \"48h\"".to_owned()),
-        };
-        let read = read.and_then(|duration| match duration.is_zero() {
-            true => Err("must be longer than no time at all".to_owned()),
-            false => Ok(duration),
-        });
-        read.map_err(|message| self.error(key, "DURATION_INVALID", message))
-            .ok()
-    }
-
-    /// A number within a range.
-    pub(super) fn number(&mut self, key: &str, min: f64, max: f64) -> Option<f64> {
-        let number = self.get(key)?.as_f64();
-        let number = number.filter(|number| (min..=max).contains(number));
-        if number.is_none() {
-            self.invalid(key, format!("must be a number from {min} to {max}"));
-        }
-        number
-    }
-
-    /// A whole number of at least 1.
-    pub(super) fn count(&mut self, key: &str, max: u32) -> Option<u32> {
-        let count = self.get(key)?.as_f64();
-        let count =
-            count.filter(|count| count.fract() == 0.0 && (1.0..=f64::from(max)).contains(count));
-        if count.is_none() {
-            self.invalid(key, format!("must be a whole number from 1 to {max}"));
-        }
-        count.map(|count| count as u32)
-    }
-
-    /// The config of an object within; problems go to the same list.
-    pub(super) fn object(&mut self, key: &str) -> Option<Config<'_>> {
-        let Some(fields) = self.get(key)?.as_object() else {
-            self.invalid(key, "must be an object");
-            return None;
-        };
-        let path = format!("{}.{key}", self.path);
-        Some(Config::new(fields, path, self.problems))
-    }
-
-    pub(super) fn fields(&self) -> &'a Map<String, Value> {
-        self.fields
     }
 
     /// Warns of keys that mean nothing here; `reported` ones have a problem already.
@@ -139,10 +126,146 @@ impl<'a> Config<'a> {
             ));
         }
     }
+
+    fn get(&self, key: &str) -> Option<&'a Value> {
+        self.fields.get(key).filter(|value| !value.is_null())
+    }
+
+    fn value(&mut self, setting: &Setting, value: &'a Value) -> Option<Read> {
+        let read = match &setting.form {
+            Form::Expressions(empty) => return self.expressions(setting.key, value, empty),
+            Form::Object(settings) => return self.object(setting.key, value, settings),
+            Form::Duration => {
+                return duration(value)
+                    .map_err(|message| self.error(setting.key, "DURATION_INVALID", message))
+                    .map(Read::Duration)
+                    .ok();
+            }
+            Form::Text => text(value).map(Read::Text),
+            Form::Word => word(value).map(Read::Text),
+            Form::Prose if !value.is_string() => Err("must be a text".to_owned()),
+            Form::Prose | Form::Any => Ok(Read::Kept),
+            Form::Texts => texts(value).map(Read::Texts),
+            Form::Emails => emails(value).map(Read::Texts),
+            Form::Instant => {
+                crate::instant::parse(value.as_str().unwrap_or_default()).map(Read::Instant)
+            }
+            Form::Path => path(value).map(Read::Path),
+            Form::Number { min, max } => (value.as_f64())
+                .filter(|number| (min..=max).contains(&number))
+                .map(Read::Number)
+                .ok_or_else(|| format!("must be a number from {min} to {max}")),
+            Form::Count { max } => (value.as_f64())
+                .filter(|count| count.fract() == 0.0 && (1.0..=f64::from(*max)).contains(count))
+                .map(|count| Read::Count(count as u32))
+                .ok_or_else(|| format!("must be a whole number from 1 to {max}")),
+        };
+        read.map_err(|message| self.error(setting.key, "CONFIG_INVALID", message))
+            .ok()
+    }
+
+    fn object(
+        &mut self,
+        key: &str,
+        value: &'a Value,
+        settings: &'static [Setting],
+    ) -> Option<Read> {
+        let Some(fields) = value.as_object() else {
+            self.error(key, "CONFIG_INVALID", "must be an object");
+            return None;
+        };
+        let mut inner = Config::new(fields, format!("{}.{key}", self.path), self.problems);
+        let read = inner.read(settings.iter());
+        let known: Vec<&str> = settings.iter().map(|setting| setting.key).collect();
+        inner.warn_of_others(&known, &[]);
+        Some(Read::Object(read))
+    }
+
+    fn expressions(&mut self, key: &str, value: &'a Value, empty: &str) -> Option<Read> {
+        let Some(fields) = value.as_object() else {
+            self.error(key, "CONFIG_INVALID", "must be an object");
+            return None;
+        };
+        if fields.is_empty() {
+            self.error(key, "CONFIG_MISSING", empty);
+        }
+        let mut expressions = Vec::new();
+        for (field, source) in fields {
+            let parsed = match source {
+                Value::String(source) => Cel::parse(source),
+                _ => Err(
+                    "must be the text of a CEL expression; a constant text is \"'…'\"".to_owned(),
+                ),
+            };
+            match parsed {
+                Ok(expression) => expressions.push((field.clone(), expression)),
+                Err(message) => self.error(&format!("{key}.{field}"), "CEL_INVALID", message),
+            }
+        }
+        Some(Read::Expressions(expressions))
+    }
 }
 
-fn read_text(value: &Value) -> Option<String> {
-    let text = value.as_str()?;
-    let fits = !text.trim().is_empty() && text.chars().count() <= 200;
-    fits.then(|| text.to_owned())
+fn text(value: &Value) -> Result<String, String> {
+    let text = value.as_str().filter(|text| is_text(text));
+    let text = text.ok_or("must be a text of 1 to 200 characters")?;
+    Ok(text.to_owned())
+}
+
+fn is_text(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 200
+}
+
+fn word(value: &Value) -> Result<String, String> {
+    let fits = |text: &&str| {
+        (1..=100).contains(&text.chars().count())
+            && text.trim() == *text
+            && !text.contains(char::is_control)
+    };
+    let word = value.as_str().filter(fits);
+    let word = word.ok_or("names the job type: must be a word of 1 to 100 characters")?;
+    Ok(word.to_owned())
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, String> {
+    let items = value.as_array().filter(|items| items.len() <= 100);
+    let texts: Option<Vec<String>> =
+        items.and_then(|items| items.iter().map(|item| text(item).ok()).collect());
+    texts.ok_or_else(|| "must be a list of at most 100 texts of 1 to 200 characters".to_owned())
+}
+
+/// In lower case.
+fn emails(value: &Value) -> Result<Vec<String>, String> {
+    let emails = texts(value)?.into_iter().map(|email| {
+        let email = email.trim().to_lowercase();
+        if email.contains('@') {
+            Ok(email)
+        } else {
+            let wrong = "is no email address; a group belongs into approverRole";
+            Err(format!("`{email}` {wrong}"))
+        }
+    });
+    emails.collect()
+}
+
+fn duration(value: &Value) -> Result<Duration, String> {
+    let read = match value {
+        Value::String(text) => crate::duration::parse(text)?,
+        Value::Number(number) => {
+            return Err(format!(
+                "`{number}` has no unit: write for instance \"{number}s\""
+            ));
+        }
+        _ => return Err("must be a duration, such as \"48h\"".to_owned()),
+    };
+    if read.is_zero() {
+        return Err("must be longer than no time at all".to_owned());
+    }
+    Ok(read)
+}
+
+fn path(value: &Value) -> Result<Path, String> {
+    let text = value.as_str();
+    text.ok_or_else(|| "must be a path, such as \"dueAt\"".to_owned())
+        .and_then(Path::parse)
 }

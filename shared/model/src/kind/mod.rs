@@ -2,6 +2,10 @@
 
 mod config;
 mod parse;
+mod schema;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use crate::retry::Retry;
 use crate::scope::Path;
 
 pub(crate) use parse::parse;
+pub(crate) use table::Output;
+pub use table::StepType;
 
 /// Step types that the engine itself understands; every other word is a job.
 pub const BUILT_IN: &[&str] = &[
@@ -33,6 +39,10 @@ pub const RESERVED: &[&str] = &[
     "signal",
     "end",
 ];
+
+/// Keys of every config that will mean something: taken as noise today, a failure would be handled otherwise
+/// than meant.
+pub const NOT_YET: [&str; 2] = ["onFailure", "compensate"];
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -68,6 +78,11 @@ impl Kind {
             Self::Approval(_) | Self::DataEntry(_) | Self::Wait(_) | Self::Job { .. } => true,
             Self::Notification { .. } | Self::Transform(_) | Self::Decision => false,
         }
+    }
+
+    /// Whether it waits each time: an instant may have passed already, or may not be there.
+    pub fn waits_each_time(&self) -> bool {
+        self.waits() && !matches!(self, Self::Wait(WaitUntil::At(_) | WaitUntil::Field(_)))
     }
 }
 

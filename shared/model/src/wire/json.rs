@@ -73,7 +73,8 @@ fn number_from(number: f64) -> Result<Number, String> {
     Number::from_f64(number).ok_or_else(|| "must contain finite numbers only".to_owned())
 }
 
-fn value_from_json(value: &Value) -> prost_types::Value {
+/// Any JSON as a protobuf value.
+pub fn value_from_json(value: &Value) -> prost_types::Value {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(flag) => Kind::BoolValue(*flag),

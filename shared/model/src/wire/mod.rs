@@ -7,5 +7,5 @@ mod status;
 mod time;
 
 pub use event::{events_from_proto, events_to_proto};
-pub use json::{json_from_list, json_from_struct, struct_from_json};
+pub use json::{json_from_list, json_from_struct, struct_from_json, value_from_json};
 pub use time::{duration, instant, timestamp};

@@ -1,6 +1,7 @@
 //! Calls that decide what a workflow's definition and status become as a whole. Invariant: a status
 //! changes here and nowhere else; ARCHIVED is final.
 
+use chassis::auth::Caller;
 use chassis::input::Input;
 use chassis::{Error, Result, db};
 use model::problem::Problem;
@@ -11,21 +12,32 @@ use uuid::Uuid;
 
 use super::message;
 use crate::document::Document;
-use crate::rpc::check_etag;
+use crate::publish::{self, Release};
+use crate::rpc::{author, check_etag};
+use crate::store::audit::{self, Object};
 use crate::store::workflows;
-use crate::{apply, editing, publish};
+use crate::working_copy::{self, WorkingCopy};
+use crate::{apply, editing, fields};
 
 pub async fn apply(
     pool: &PgPool,
-    by: Option<Uuid>,
+    caller: Caller,
     request: pb::ApplyWorkflowRequest,
 ) -> Result<pb::ApplyWorkflowResponse> {
-    let document = Document::parse(&request.document)?;
+    let by = author(&caller);
+    let document = Document::parse("document", &request.document)?;
     let (applied, workflow) = db::transaction(pool, async move |conn| {
+        if !request.etag.is_empty() {
+            let there = apply::find(conn, &document).await?;
+            let there = there.ok_or_else(|| Error::stale_etag("workflow"))?;
+            let locked = editing::lock(conn, there.id).await?;
+            check_etag("workflow", &request.etag, locked.revision)?;
+        }
         if request.validate_only {
             return attempt(conn, &document, by).await;
         }
         let applied = apply::apply(conn, &document, by, false).await?;
+        record(conn, &caller, &applied).await?;
         let workflow = message::read(conn, applied.workflow_id).await?;
         Ok((applied, Some(workflow)))
     })
@@ -36,6 +48,21 @@ pub async fn apply(
         published: applied.published,
         problems: applied.problems.into_iter().map(message::problem).collect(),
     })
+}
+
+/// Puts what a document did down to its caller.
+async fn record(conn: &mut PgConnection, caller: &Caller, applied: &apply::Applied) -> Result<()> {
+    let mut lines = &applied.changes[..];
+    if let (Some(id), [line, rest @ ..]) = (applied.new_client_id, lines) {
+        let line = std::slice::from_ref(line);
+        audit::record(conn, caller, "ApplyWorkflow", Object::Client(id), line).await?;
+        lines = rest;
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let workflow = Object::Workflow(applied.workflow_id);
+    audit::record(conn, caller, "ApplyWorkflow", workflow, lines).await
 }
 
 /// Applies the document and takes it all back: what would happen is what did.
@@ -61,7 +88,7 @@ pub async fn validate(
     use pb::validate_workflow_request::Source;
     let definition = match request.source {
         None => return Err(Error::invalid("source", "is required: `id` or `document`")),
-        Some(Source::Document(document)) => Document::parse(&document)?.definition(),
+        Some(Source::Document(document)) => apply::alone(&Document::parse("document", &document)?),
         Some(Source::Id(id)) => {
             let mut input = Input::new();
             let id = input.uuid("id", &id);
@@ -70,7 +97,7 @@ pub async fn validate(
             let workflow = workflows::get(&mut snapshot, id)
                 .await?
                 .ok_or_else(|| Error::not_found("workflow", id))?;
-            let definition = publish::working_copy(&mut snapshot, &workflow).await?;
+            let definition = working_copy::at(&mut snapshot, &workflow, 0).await?;
             snapshot.commit().await?;
             definition
         }
@@ -84,40 +111,86 @@ pub async fn validate(
 
 pub async fn publish(
     pool: &PgPool,
-    by: Option<Uuid>,
+    caller: Caller,
     request: pb::PublishWorkflowRequest,
 ) -> Result<pb::Workflow> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
+    if request.from_version < 0 {
+        input.push("from_version", "must be 0 (the working copy) or more");
+    }
+    let comment = input.text("comment", &request.comment, fields::COMMENT);
+    let comment = fields::non_empty(comment);
     input.finish()?;
     db::transaction(pool, async move |conn| {
-        let workflow = editing::lock(conn, id).await?;
+        let mut workflow = editing::lock(conn, id).await?;
         check_etag("workflow", &request.etag, workflow.revision)?;
-        let definition = publish::working_copy(conn, &workflow).await?;
+        let from_version = (request.from_version > 0).then_some(request.from_version);
+        let mut lines = Vec::new();
+        if let Some(version) = from_version {
+            let wanted = working_copy::at(conn, &workflow, version).await?;
+            let before = WorkingCopy::read(conn, workflow).await?;
+            lines = before
+                .rewrite(conn, &wanted)
+                .await?
+                .lines(apply::MOST_LINES);
+            workflow = editing::lock(conn, id).await?;
+        }
+        let definition = working_copy::at(conn, &workflow, 0).await?;
         publish::check(&publish::problems(definition.clone()))?;
-        publish::freeze(conn, &workflow, definition, by).await?;
+        let release = Release {
+            by: author(&caller),
+            from_version,
+            comment: comment.as_deref(),
+        };
+        let published = publish::freeze(conn, &workflow, definition, release).await?;
+        lines.extend(published.line());
+        if !lines.is_empty() {
+            audit::record(
+                conn,
+                &caller,
+                "PublishWorkflow",
+                Object::Workflow(id),
+                &lines,
+            )
+            .await?;
+        }
         message::read(conn, id).await
     })
     .await
 }
 
-pub async fn activate(pool: &PgPool, request: pb::ActivateWorkflowRequest) -> Result<pb::Workflow> {
-    switch(pool, &request.id, WorkflowStatus::Active).await
+pub async fn activate(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::ActivateWorkflowRequest,
+) -> Result<pb::Workflow> {
+    switch(pool, caller, &request.id, WorkflowStatus::Active).await
 }
 
 pub async fn deactivate(
     pool: &PgPool,
+    caller: Caller,
     request: pb::DeactivateWorkflowRequest,
 ) -> Result<pb::Workflow> {
-    switch(pool, &request.id, WorkflowStatus::Inactive).await
+    switch(pool, caller, &request.id, WorkflowStatus::Inactive).await
 }
 
-pub async fn archive(pool: &PgPool, request: pb::ArchiveWorkflowRequest) -> Result<pb::Workflow> {
-    switch(pool, &request.id, WorkflowStatus::Archived).await
+pub async fn archive(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::ArchiveWorkflowRequest,
+) -> Result<pb::Workflow> {
+    switch(pool, caller, &request.id, WorkflowStatus::Archived).await
 }
 
 /// Brings a workflow into another status; nothing happens if it is there already.
-async fn switch(pool: &PgPool, id: &str, wanted: WorkflowStatus) -> Result<pb::Workflow> {
+async fn switch(
+    pool: &PgPool,
+    caller: Caller,
+    id: &str,
+    wanted: WorkflowStatus,
+) -> Result<pb::Workflow> {
     let mut input = Input::new();
     let id = input.uuid("id", id);
     input.finish()?;
@@ -132,7 +205,16 @@ async fn switch(pool: &PgPool, id: &str, wanted: WorkflowStatus) -> Result<pb::W
                 let message = format!("workflow {id} has never been published: publish it first");
                 return Err(Error::precondition("NOT_PUBLISHED", message));
             }
-            (_, wanted) => workflows::set_status(conn, id, wanted).await?,
+            (is, wanted) => {
+                workflows::set_status(conn, id, wanted).await?;
+                let lines = [format!("changed status from {is} to {wanted}")];
+                let action = match wanted {
+                    WorkflowStatus::Active => "ActivateWorkflow",
+                    WorkflowStatus::Archived => "ArchiveWorkflow",
+                    _ => "DeactivateWorkflow",
+                };
+                audit::record(conn, &caller, action, Object::Workflow(id), &lines).await?;
+            }
         }
         message::read(conn, id).await
     })

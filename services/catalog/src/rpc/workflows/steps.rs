@@ -1,23 +1,26 @@
 //! Steps of the working copy. Invariant: a step's id, key and workflow never change.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chassis::auth::Caller;
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use chassis::mask::Mask;
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, Violation, db};
 use model::json;
 use proto::catalog::v1 as pb;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::message;
-use crate::editing;
+use crate::apply::MOST_LINES;
 use crate::fields::{self, StepFields};
 use crate::rpc::{check_etag, check_fixed, present};
+use crate::store::audit::{self, Object};
 use crate::store::requests;
-use crate::store::steps::{self, NewStep};
+use crate::store::steps::{self, NewStep, Step};
+use crate::working_copy::fragment;
+use crate::{diff, editing};
 
 const CHANGEABLE: &[&str] = &[
     "name",
@@ -30,11 +33,11 @@ const CHANGEABLE: &[&str] = &[
 
 pub async fn create(
     pool: &PgPool,
-    caller: &Caller,
+    caller: Caller,
     mut request: pb::CreateStepRequest,
 ) -> Result<pb::WorkflowStep> {
     let request_id = std::mem::take(&mut request.request_id);
-    let key = RequestKey::from(caller, "CreateStep", &request_id, &request)?;
+    let key = RequestKey::from(&caller, "CreateStep", &request_id, &request)?;
     let wanted = present("step", request.step)?;
     let mut input = Input::new();
     let workflow_id = input.uuid("step.workflow_id", &wanted.workflow_id);
@@ -55,7 +58,8 @@ pub async fn create(
         if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
             return read(conn, id).await;
         }
-        editing::lock(conn, workflow_id).await?;
+        let workflow = editing::lock(conn, workflow_id).await?;
+        check_etag("workflow", &request.workflow_etag, workflow.revision)?;
         let step_key = if wanted.key.is_empty() {
             let existing = steps::list_all(conn, workflow_id).await?;
             let taken: HashSet<String> = existing.into_iter().map(|step| step.key).collect();
@@ -71,12 +75,19 @@ pub async fn create(
         };
         steps::insert(conn, new).await?;
         editing::finish(conn, workflow_id).await?;
+        let lines = [format!("added step {:?}", fields.name)];
+        let of = Object::Workflow(workflow_id);
+        audit::record(conn, &caller, "CreateStep", of, &lines).await?;
         read(conn, id).await
     })
     .await
 }
 
-pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb::WorkflowStep> {
+pub async fn update(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::UpdateStepRequest,
+) -> Result<pb::WorkflowStep> {
     let wanted = present("step", request.step)?;
     let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &filled(&wanted))?;
     let mut input = Input::new();
@@ -95,13 +106,20 @@ pub async fn update(pool: &PgPool, request: pb::UpdateStepRequest) -> Result<pb:
         if fields != before.fields {
             steps::update(conn, id, &fields).await?;
             editing::finish(conn, before.workflow_id).await?;
+            let after = Step {
+                fields,
+                ..before.clone()
+            };
+            let of = Object::Workflow(before.workflow_id);
+            let lines = changes(&[before], &[after]);
+            audit::record(conn, &caller, "UpdateStep", of, &lines).await?;
         }
         read(conn, id).await
     })
     .await
 }
 
-pub async fn delete(pool: &PgPool, request: pb::DeleteStepRequest) -> Result<()> {
+pub async fn delete(pool: &PgPool, caller: Caller, request: pb::DeleteStepRequest) -> Result<()> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
@@ -109,9 +127,96 @@ pub async fn delete(pool: &PgPool, request: pb::DeleteStepRequest) -> Result<()>
         let step = editing::lock_step(conn, id).await?;
         check_etag("step", &request.etag, step.revision)?;
         editing::remove_step(conn, &step).await?;
-        editing::finish(conn, step.workflow_id).await
+        editing::finish(conn, step.workflow_id).await?;
+        let lines = [format!("removed step {:?}", step.fields.name)];
+        let of = Object::Workflow(step.workflow_id);
+        audit::record(conn, &caller, "DeleteStep", of, &lines).await
     })
     .await
+}
+
+/// Puts all steps into the order of the request.
+pub async fn reorder(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::ReorderStepsRequest,
+) -> Result<pb::Workflow> {
+    let mut input = Input::new();
+    let workflow_id = input.uuid("workflow_id", &request.workflow_id);
+    let mut seen = HashSet::new();
+    let mut ids = Vec::new();
+    // One more than there can be tells as much as all of them.
+    for (index, text) in request
+        .step_ids
+        .iter()
+        .take(fields::MAX_STEPS + 1)
+        .enumerate()
+    {
+        let field = format!("step_ids[{index}]");
+        let id = input.uuid(&field, text);
+        if !id.is_nil() && !seen.insert(id) {
+            input.push(field, format!("{id} stands here twice"));
+        }
+        ids.push(id);
+    }
+    if request.step_ids.is_empty() {
+        input.push("step_ids", "is required");
+    }
+    input.finish()?;
+
+    db::transaction(pool, async move |conn| {
+        let workflow = editing::lock(conn, workflow_id).await?;
+        check_etag("workflow", &request.etag, workflow.revision)?;
+        let steps = steps::list(conn, workflow_id).await?;
+        check_complete(&ids, &steps)?;
+        let before: HashMap<Uuid, i32> = steps
+            .iter()
+            .map(|step| (step.id, step.fields.order))
+            .collect();
+        let (moved, orders): (Vec<Uuid>, Vec<i32>) = (ids.iter().copied().zip(0..))
+            .filter(|(id, order)| before[id] != *order)
+            .unzip();
+        if !moved.is_empty() {
+            steps::reorder(conn, &moved, &orders).await?;
+            editing::finish(conn, workflow_id).await?;
+            let lines = changes(&steps, &steps::list(conn, workflow_id).await?);
+            let of = Object::Workflow(workflow_id);
+            audit::record(conn, &caller, "ReorderSteps", of, &lines).await?;
+        }
+        message::read(conn, workflow_id).await
+    })
+    .await
+}
+
+/// What differs between these steps, in words.
+fn changes(before: &[Step], after: &[Step]) -> Vec<String> {
+    let [before, after] = [before, after].map(|side| {
+        let steps = side.iter().map(Step::definition);
+        fragment(steps.collect(), Vec::new())
+    });
+    diff::between(&before, &after).lines(MOST_LINES)
+}
+
+/// Refuses ids that are not all of the steps and nothing else, naming those that differ.
+fn check_complete(ids: &[Uuid], steps: &[Step]) -> Result<()> {
+    let there: HashSet<Uuid> = steps.iter().map(|step| step.id).collect();
+    let named: HashSet<Uuid> = ids.iter().copied().collect();
+    let foreign = (ids.iter().enumerate())
+        .filter(|(_, id)| !there.contains(id))
+        .map(|(index, id)| Violation {
+            field: format!("step_ids[{index}]"),
+            description: format!("{id} is no step of the working copy"),
+        });
+    let left_out = (steps.iter().filter(|step| !named.contains(&step.id))).map(|step| Violation {
+        field: "step_ids".to_owned(),
+        description: format!("{} ({:?}) is missing", step.id, step.fields.name),
+    });
+    let violations: Vec<Violation> = foreign.chain(left_out).collect();
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let message = "step_ids must name every step of the working copy once, and nothing else";
+    Err(Error::precondition("STEPS_DIFFER", message).with_violations(violations))
 }
 
 async fn read(conn: &mut PgConnection, id: Uuid) -> Result<pb::WorkflowStep> {

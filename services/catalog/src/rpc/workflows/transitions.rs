@@ -13,21 +13,24 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::message;
-use crate::editing;
+use crate::apply::MOST_LINES;
 use crate::fields::TransitionFields;
 use crate::rpc::{check_etag, check_fixed, present};
+use crate::store::audit::{self, Object};
 use crate::store::transitions::{self, Transition};
 use crate::store::{requests, steps};
+use crate::working_copy::fragment;
+use crate::{diff, editing};
 
 const CHANGEABLE: &[&str] = &["from_step_id", "to_step_id", "condition", "is_default"];
 
 pub async fn create(
     pool: &PgPool,
-    caller: &Caller,
+    caller: Caller,
     mut request: pb::CreateTransitionRequest,
 ) -> Result<pb::WorkflowTransition> {
     let request_id = std::mem::take(&mut request.request_id);
-    let key = RequestKey::from(caller, "CreateTransition", &request_id, &request)?;
+    let key = RequestKey::from(&caller, "CreateTransition", &request_id, &request)?;
     let wanted = present("transition", request.transition)?;
     let mut input = Input::new();
     let workflow_id = input.uuid("transition.workflow_id", &wanted.workflow_id);
@@ -45,10 +48,14 @@ pub async fn create(
         if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
             return read(conn, id).await;
         }
-        editing::lock(conn, workflow_id).await?;
+        let workflow = editing::lock(conn, workflow_id).await?;
+        check_etag("workflow", &request.workflow_etag, workflow.revision)?;
         check_ends(conn, workflow_id, &fields).await?;
         transitions::insert(conn, id, workflow_id, &fields).await?;
         editing::finish(conn, workflow_id).await?;
+        let lines = changes(conn, None, Some(&fields)).await?;
+        let of = Object::Workflow(workflow_id);
+        audit::record(conn, &caller, "CreateTransition", of, &lines).await?;
         read(conn, id).await
     })
     .await
@@ -56,6 +63,7 @@ pub async fn create(
 
 pub async fn update(
     pool: &PgPool,
+    caller: Caller,
     request: pb::UpdateTransitionRequest,
 ) -> Result<pb::WorkflowTransition> {
     let wanted = present("transition", request.transition)?;
@@ -76,13 +84,20 @@ pub async fn update(
             check_ends(conn, before.workflow_id, &fields).await?;
             transitions::update(conn, id, &fields).await?;
             editing::finish(conn, before.workflow_id).await?;
+            let lines = changes(conn, Some(&before.fields), Some(&fields)).await?;
+            let of = Object::Workflow(before.workflow_id);
+            audit::record(conn, &caller, "UpdateTransition", of, &lines).await?;
         }
         read(conn, id).await
     })
     .await
 }
 
-pub async fn delete(pool: &PgPool, request: pb::DeleteTransitionRequest) -> Result<()> {
+pub async fn delete(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::DeleteTransitionRequest,
+) -> Result<()> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
@@ -90,9 +105,32 @@ pub async fn delete(pool: &PgPool, request: pb::DeleteTransitionRequest) -> Resu
         let transition = lock(conn, id).await?;
         check_etag("transition", &request.etag, transition.revision)?;
         transitions::delete(conn, &[id]).await?;
-        editing::finish(conn, transition.workflow_id).await
+        editing::finish(conn, transition.workflow_id).await?;
+        let lines = changes(conn, Some(&transition.fields), None).await?;
+        let of = Object::Workflow(transition.workflow_id);
+        audit::record(conn, &caller, "DeleteTransition", of, &lines).await
     })
     .await
+}
+
+/// What became of one transition, in words.
+async fn changes(
+    conn: &mut PgConnection,
+    before: Option<&TransitionFields>,
+    after: Option<&TransitionFields>,
+) -> Result<Vec<String>> {
+    let sides = [before, after];
+    let mut ends = Vec::new();
+    for fields in sides.into_iter().flatten() {
+        for id in [fields.from_step_id, fields.to_step_id] {
+            ends.extend(steps::get(conn, id).await?.map(|step| step.definition()));
+        }
+    }
+    let [before, after] = sides.map(|fields| {
+        let transition = fields.map(|fields| fields.definition(Uuid::nil()));
+        fragment(ends.clone(), transition.into_iter().collect())
+    });
+    Ok(diff::between(&before, &after).lines(MOST_LINES))
 }
 
 /// Locks the workflow of a transition, then reads the transition.

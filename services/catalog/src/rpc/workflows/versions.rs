@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use super::message::{condition, id_or_empty};
 use crate::document::{self, Owner};
-use crate::publish;
 use crate::rpc::fit;
-use crate::store::versions::{self, VersionFilter, VersionSummary};
+use crate::store::versions::{self, History, VersionFilter, VersionSummary};
 use crate::store::{clients, workflows};
+use crate::working_copy;
 
 const FILTER: &[(&str, Kind)] = &[
     ("published_by", Kind::Uuid),
@@ -63,10 +63,7 @@ pub async fn list(
         version: row.version,
         name: row.name,
         description: row.description.unwrap_or_default(),
-        steps: Vec::new(),
-        transitions: Vec::new(),
-        published_by: id_or_empty(row.published_by),
-        published_at: Some(wire::timestamp(row.published_at)),
+        ..told(row.history)
     });
     Ok(pb::ListWorkflowVersionsResponse {
         versions,
@@ -120,10 +117,21 @@ pub async fn get(
                 ..pb::WorkflowTransition::default()
             })
             .collect(),
-        published_by: id_or_empty(version.published_by),
-        published_at: Some(wire::timestamp(version.published_at)),
         workflow_id,
+        ..told(version.history)
     })
+}
+
+/// What is known of how a version came about.
+fn told(history: History) -> pb::WorkflowVersion {
+    pb::WorkflowVersion {
+        published_by: id_or_empty(history.published_by),
+        published_by_email: history.published_by_email.unwrap_or_default(),
+        published_at: Some(wire::timestamp(history.published_at)),
+        from_version: history.from_version.unwrap_or_default(),
+        comment: history.comment.unwrap_or_default(),
+        ..pb::WorkflowVersion::default()
+    }
 }
 
 pub async fn export(
@@ -140,17 +148,9 @@ pub async fn export(
     let workflow = workflows::get(&mut snapshot, id)
         .await?
         .ok_or_else(|| Error::not_found("workflow", id))?;
-    let (definition, publish) = if request.version == 0 {
-        let definition = publish::working_copy(&mut snapshot, &workflow).await?;
-        let is_active = workflow.status == WorkflowStatus::Active;
-        (definition, is_active && !workflow.has_unpublished_changes)
-    } else {
-        let version = versions::get(&mut snapshot, id, request.version)
-            .await?
-            .ok_or_else(|| Error::not_found("workflow version", request.version))?;
-        let definition = serde_json::from_str(&version.definition).map_err(Error::internal)?;
-        (definition, true)
-    };
+    let is_active = workflow.status == WorkflowStatus::Active;
+    let publish = request.version > 0 || (is_active && !workflow.has_unpublished_changes);
+    let definition = working_copy::at(&mut snapshot, &workflow, request.version).await?;
     let owner = owner(&mut snapshot, definition.client_id).await?;
     snapshot.commit().await?;
     Ok(pb::ExportWorkflowResponse {

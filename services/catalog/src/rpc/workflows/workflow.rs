@@ -6,26 +6,30 @@ use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use chassis::mask::Mask;
 use chassis::{Error, Result, db};
+use model::definition::Definition;
 use proto::catalog::v1 as pb;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::message;
-use crate::editing;
+use crate::apply::MOST_LINES;
 use crate::fields;
 use crate::rpc::{author, check_etag, present};
+use crate::store::audit::{self, Object};
 use crate::store::workflows::{self, NewWorkflow, Workflow};
 use crate::store::{requests, versions};
+use crate::working_copy::fragment;
+use crate::{diff, editing};
 
 const CHANGEABLE: &[&str] = &["name", "description", "client_id"];
 
 pub async fn create(
     pool: &PgPool,
-    caller: &Caller,
+    caller: Caller,
     mut request: pb::CreateWorkflowRequest,
 ) -> Result<pb::Workflow> {
     let request_id = std::mem::take(&mut request.request_id);
-    let key = RequestKey::from(caller, "CreateWorkflow", &request_id, &request)?;
+    let key = RequestKey::from(&caller, "CreateWorkflow", &request_id, &request)?;
     let wanted = present("workflow", request.workflow)?;
     let mut input = Input::new();
     let name = input.name("workflow.name", &wanted.name, fields::NAME);
@@ -39,7 +43,7 @@ pub async fn create(
     input.finish()?;
 
     let id = Uuid::now_v7();
-    let created_by = author(caller);
+    let created_by = author(&caller);
     db::transaction(pool, async move |conn| {
         if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
             return message::read(conn, id).await;
@@ -52,6 +56,15 @@ pub async fn create(
             created_by,
         };
         workflows::insert(conn, new).await?;
+        let lines = [format!("created workflow {name:?}")];
+        audit::record(
+            conn,
+            &caller,
+            "CreateWorkflow",
+            Object::Workflow(id),
+            &lines,
+        )
+        .await?;
         message::read(conn, id).await
     })
     .await
@@ -67,7 +80,11 @@ pub async fn get(pool: &PgPool, request: pb::GetWorkflowRequest) -> Result<pb::W
     Ok(workflow)
 }
 
-pub async fn update(pool: &PgPool, request: pb::UpdateWorkflowRequest) -> Result<pb::Workflow> {
+pub async fn update(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::UpdateWorkflowRequest,
+) -> Result<pb::Workflow> {
     let wanted = present("workflow", request.workflow)?;
     let mut set = Vec::new();
     set.extend((!wanted.name.is_empty()).then_some("name"));
@@ -108,13 +125,41 @@ pub async fn update(pool: &PgPool, request: pb::UpdateWorkflowRequest) -> Result
             != (&before.name, &before.description, before.client_id)
         {
             workflows::update(conn, &after).await?;
+            let lines = changes(&before, &after);
+            audit::record(
+                conn,
+                &caller,
+                "UpdateWorkflow",
+                Object::Workflow(id),
+                &lines,
+            )
+            .await?;
         }
         message::read(conn, id).await
     })
     .await
 }
 
-pub async fn delete(pool: &PgPool, request: pb::DeleteWorkflowRequest) -> Result<()> {
+/// What differs in the workflow's own fields, in words.
+fn changes(before: &Workflow, after: &Workflow) -> Vec<String> {
+    let [old, new] = [before, after].map(|side| Definition {
+        name: side.name.clone(),
+        description: side.description.clone(),
+        ..fragment(Vec::new(), Vec::new())
+    });
+    let mut lines = diff::between(&old, &new).lines(MOST_LINES);
+    if before.client_id != after.client_id {
+        let (old, new) = (before.client_id, after.client_id);
+        lines.push(format!("changed the workflow: clientId: {old} -> {new}"));
+    }
+    lines
+}
+
+pub async fn delete(
+    pool: &PgPool,
+    caller: Caller,
+    request: pb::DeleteWorkflowRequest,
+) -> Result<()> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
@@ -123,6 +168,15 @@ pub async fn delete(pool: &PgPool, request: pb::DeleteWorkflowRequest) -> Result
             .await?
             .ok_or_else(|| Error::not_found("workflow", id))?;
         check_etag("workflow", &request.etag, workflow.revision)?;
+        let lines = [format!("deleted workflow {:?}", workflow.name)];
+        audit::record(
+            conn,
+            &caller,
+            "DeleteWorkflow",
+            Object::Workflow(id),
+            &lines,
+        )
+        .await?;
         workflows::delete(conn, id).await
     })
     .await

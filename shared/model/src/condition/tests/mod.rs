@@ -2,6 +2,7 @@
 
 mod problems;
 mod properties;
+mod schema;
 
 use serde_json::{Map, Value, json};
 

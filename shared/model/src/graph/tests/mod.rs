@@ -1,6 +1,7 @@
 //! Definitions that parse, and one that does not for each code.
 
 mod configs;
+mod facts;
 mod problems;
 
 use std::time::Duration;

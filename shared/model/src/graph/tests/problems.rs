@@ -8,7 +8,7 @@ use crate::definition::Definition;
 use crate::graph::Graph;
 use crate::problem::{Problem, Severity};
 
-fn problems(definition: Definition) -> Vec<Problem> {
+pub(super) fn problems(definition: Definition) -> Vec<Problem> {
     match Graph::parse(definition) {
         Ok((_, warnings)) => warnings,
         Err(problems) => problems,
@@ -280,6 +280,41 @@ fn loops_without_rest() {
         json!([{ "from": "A", "to": "B" }, again]),
     );
     error(itself, r#"steps["B"]"#, "BUSY_LOOP", r#""B" -> "B""#);
+}
+
+#[test]
+fn loops_that_only_an_instant_holds_up() {
+    let round = |step_type: &str, config: Value| {
+        let steps = json!([
+            { "name": "A", "stepType": "decision" },
+            { "name": "B", "stepType": step_type, "config": config },
+        ]);
+        let ways = json!([
+            { "from": "A", "to": "B", "isDefault": true },
+            { "from": "B", "to": "A", "isDefault": true },
+        ]);
+        definition(steps, ways)
+    };
+    for config in [
+        json!({ "until": "2030-01-01T00:00:00Z" }),
+        json!({ "untilField": "due" }),
+    ] {
+        let loop_of = r#"the loop "A" -> "B" -> "A" rests only until an instant"#;
+        warning(
+            round("wait", config),
+            r#"steps["A"]"#,
+            "LOOP_MAY_SPIN",
+            loop_of,
+        );
+    }
+    assert_eq!(problems(round("wait", json!({ "duration": "1h" }))), []);
+    assert_eq!(problems(round("custom", json!({}))), []);
+    error(
+        round("decision", json!({})),
+        r#"steps["A"]"#,
+        "BUSY_LOOP",
+        "never rest",
+    );
 }
 
 #[test]
