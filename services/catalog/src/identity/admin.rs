@@ -47,6 +47,7 @@ pub async fn ensure_admin(
             name: "Administrator",
             role: Role::Admin,
             groups: &[],
+            is_active: true,
         };
         users::insert(conn, admin).await?;
         tracing::info!(email, "made the first administrator");

@@ -71,6 +71,8 @@ pub fn config(database: &Database, folder: &Folder) -> Config {
         admin_email: ADMIN_EMAIL.to_owned(),
         admin_password: Some(ADMIN_PASSWORD.to_owned()),
         audit_days: 400,
+        signing_key_days: 30,
+        trusted_proxies: catalog::Proxies::default(),
     }
 }
 
