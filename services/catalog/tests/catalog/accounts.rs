@@ -1,0 +1,384 @@
+//! Accounts: who may change what of them, and what it does to those who are signed in.
+
+use chrono::{DateTime, Utc};
+use proto::catalog::v1 as pb;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::harness::{
+    ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, PASSWORD, malformed, refused, violations,
+};
+use crate::sessions::{JANE, count_sessions, is_revoked, session_of};
+
+const NEW: &str = "a new password";
+
+async fn update(
+    catalog: &Catalog,
+    token: &str,
+    user: pb::User,
+    paths: &[&str],
+) -> Result<pb::User, Status> {
+    let request = pb::UpdateUserRequest {
+        user: Some(user),
+        update_mask: Some(prost_types::FieldMask {
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+        }),
+    };
+    let answer = catalog.users(token).update_user(request).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn set_active(catalog: &Catalog, id: &str, is_active: bool) -> Result<pb::User, Status> {
+    let user = pb::User {
+        id: id.to_owned(),
+        is_active: Some(is_active),
+        ..pb::User::default()
+    };
+    update(catalog, &catalog.admin_token, user, &[]).await
+}
+
+async fn delete(catalog: &Catalog, id: &str, etag: &str) -> Result<(), Status> {
+    let request = pb::DeleteUserRequest {
+        id: id.to_owned(),
+        etag: etag.to_owned(),
+    };
+    let answer = catalog
+        .users(&catalog.admin_token)
+        .delete_user(request)
+        .await;
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn reset(catalog: &Catalog, token: &str, id: &str, new: &str) -> Result<pb::User, Status> {
+    let request = pb::ResetPasswordRequest {
+        id: id.to_owned(),
+        new_password: new.to_owned(),
+        etag: String::new(),
+    };
+    let answer = catalog.users(token).reset_password(request).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn change(catalog: &Catalog, token: &str, old: &str, new: &str) -> Result<pb::User, Status> {
+    let request = pb::ChangePasswordRequest {
+        current_password: old.to_owned(),
+        new_password: new.to_owned(),
+    };
+    let answer = catalog.auth(token).change_password(request).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn admin(catalog: &Catalog) -> pb::User {
+    let mut auth = catalog.auth(&catalog.admin_token);
+    let me = auth.get_current_user(pb::GetCurrentUserRequest {}).await;
+    me.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn everybody_may_change_their_own_name_and_no_more() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    let token = catalog.login(JANE, PASSWORD).await.unwrap();
+    let wanted = pb::User {
+        id: jane.id.clone(),
+        name: "Jane Roe".to_owned(),
+        role: pb::UserRole::Admin.into(),
+        groups: vec!["ops".to_owned()],
+        is_active: Some(true),
+        ..pb::User::default()
+    };
+    let changed = update(&catalog, &token, wanted.clone(), &["name"])
+        .await
+        .unwrap();
+    assert_eq!(
+        (changed.name.as_str(), changed.role()),
+        ("Jane Roe", jane.role())
+    );
+
+    let names = |status: &Status| -> Vec<String> {
+        violations(status)
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect()
+    };
+    let more = update(&catalog, &token, wanted.clone(), &[]).await;
+    let status = refused(more, Code::PermissionDenied, "ADMIN_REQUIRED");
+    assert_eq!(
+        names(&status),
+        ["user.role", "user.groups", "user.is_active"]
+    );
+    let admin = pb::User {
+        id: admin(&catalog).await.id,
+        ..wanted.clone()
+    };
+    let others = update(&catalog, &token, admin, &["name"]).await;
+    let status = refused(others, Code::PermissionDenied, "ADMIN_REQUIRED");
+    assert_eq!(names(&status), ["user.name"]);
+    let unknown = pb::User {
+        id: Uuid::nil().to_string(),
+        ..wanted
+    };
+    let unknown = update(&catalog, &token, unknown, &["name"]).await;
+    refused(unknown, Code::PermissionDenied, "ADMIN_REQUIRED");
+    let mine = reset(&catalog, &token, &jane.id, NEW).await;
+    refused(mine, Code::PermissionDenied, "ADMIN_REQUIRED");
+    let request = pb::GetUserRequest { id: jane.id };
+    let after = catalog.users(&token).get_user(request).await.unwrap();
+    assert_eq!(
+        after.into_inner(),
+        changed,
+        "what was refused left no trace"
+    );
+}
+
+#[tokio::test]
+async fn whoever_is_not_active_is_out_until_they_are_again() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    assert_eq!(jane.is_active, Some(true));
+    let pool = catalog.pool().await;
+    let (one, two) = (
+        catalog.sign_in(JANE, PASSWORD).await.unwrap(),
+        catalog.sign_in(JANE, PASSWORD).await.unwrap(),
+    );
+    let out = set_active(&catalog, &jane.id, false).await.unwrap();
+    assert_eq!(out.is_active, Some(false));
+    for session in [&one, &two] {
+        assert!(is_revoked(&pool, session_of(&session.access_token)).await);
+    }
+    let refused_login = catalog.login(JANE, PASSWORD).await;
+    let status = refused(refused_login, Code::Unauthenticated, "LOGIN_FAILED");
+    let wrong = catalog.login(JANE, "wrong password").await.unwrap_err();
+    assert_eq!(
+        (status.message(), status.details()),
+        (wrong.message(), wrong.details())
+    );
+    let request = pb::RefreshTokenRequest {
+        refresh_token: one.refresh_token,
+    };
+    let answer = catalog.auth("").refresh_token(request.clone()).await;
+    refused(answer, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+
+    set_active(&catalog, &jane.id, true).await.unwrap();
+    assert!(catalog.login(JANE, PASSWORD).await.is_ok());
+    let answer = catalog.auth("").refresh_token(request).await;
+    refused(answer, Code::Unauthenticated, "REFRESH_TOKEN_INVALID");
+}
+
+#[tokio::test]
+async fn a_user_may_be_made_before_they_begin() {
+    let catalog = Catalog::start().await;
+    let request = pb::CreateUserRequest {
+        user: Some(pb::User {
+            email: JANE.to_owned(),
+            name: "Jane".to_owned(),
+            is_active: Some(false),
+            ..pb::User::default()
+        }),
+        password: PASSWORD.to_owned(),
+        request_id: String::new(),
+    };
+    let mut users = catalog.users(&catalog.admin_token);
+    let jane = users.create_user(request).await.unwrap().into_inner();
+    let early = catalog.login(JANE, PASSWORD).await;
+    refused(early, Code::Unauthenticated, "LOGIN_FAILED");
+    set_active(&catalog, &jane.id, true).await.unwrap();
+    assert!(catalog.login(JANE, PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn it_is_noted_when_access_changed_and_not_when_a_name_did() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    let pool = catalog.pool().await;
+    let noted = async || -> DateTime<Utc> {
+        sqlx::query_scalar("select access_changed_at from catalog.users where email = $1")
+            .bind(JANE)
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    let mut before = noted().await;
+    let wanted = pb::User {
+        id: jane.id.clone(),
+        name: "Jane Roe".to_owned(),
+        role: pb::UserRole::Admin.into(),
+        groups: vec!["ops".to_owned()],
+        is_active: Some(false),
+        ..pb::User::default()
+    };
+    let token = &catalog.admin_token;
+    update(&catalog, token, wanted.clone(), &["name"])
+        .await
+        .unwrap();
+    assert_eq!(noted().await, before);
+    for field in ["role", "groups", "is_active"] {
+        update(&catalog, token, wanted.clone(), &[field])
+            .await
+            .unwrap();
+        let after = noted().await;
+        assert!(after > before, "{field}");
+        before = after;
+        update(&catalog, token, wanted.clone(), &[field])
+            .await
+            .unwrap();
+        assert_eq!(noted().await, before, "{field} was that already");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_user_is_gone_and_what_they_did_stays() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    let pool = catalog.pool().await;
+    let token = catalog.login(JANE, PASSWORD).await.unwrap();
+    let client = catalog.client("Acme").await;
+    let request = pb::CreateWorkflowRequest {
+        workflow: Some(pb::Workflow {
+            name: "Purchase".to_owned(),
+            client_id: client.id,
+            ..pb::Workflow::default()
+        }),
+        request_id: String::new(),
+    };
+    let mut hers = catalog.workflows_as(&token);
+    let made = hers.create_workflow(request).await.unwrap().into_inner();
+
+    refused(
+        delete(&catalog, &jane.id, "7").await,
+        Code::Aborted,
+        "STALE_ETAG",
+    );
+    assert!(catalog.login(JANE, PASSWORD).await.is_ok());
+    delete(&catalog, &jane.id, &jane.etag).await.unwrap();
+    assert!(is_revoked(&pool, session_of(&token)).await);
+    let gone = catalog.login(JANE, PASSWORD).await;
+    refused(gone, Code::Unauthenticated, "LOGIN_FAILED");
+    let again = delete(&catalog, &jane.id, "").await;
+    refused(again, Code::NotFound, "USER_NOT_FOUND");
+    assert_eq!(malformed(delete(&catalog, "1", "").await), ["id"]);
+    assert_eq!(catalog.read(&made.id).await, made);
+    // The address is free; whoever gets it is somebody else.
+    let other = catalog.user(JANE, pb::UserRole::User).await;
+    assert_ne!(other.id, jane.id);
+}
+
+#[tokio::test]
+async fn the_last_active_administrator_stays_one() {
+    let catalog = Catalog::start().await;
+    let me = admin(&catalog).await;
+    let second = catalog
+        .user("second@example.com", pb::UserRole::Admin)
+        .await;
+    set_active(&catalog, &second.id, false).await.unwrap();
+    // The other one is not active, and does not count.
+    let lost = set_active(&catalog, &me.id, false).await;
+    refused(lost, Code::FailedPrecondition, "LAST_ADMIN");
+    let lost = delete(&catalog, &me.id, "").await;
+    refused(lost, Code::FailedPrecondition, "LAST_ADMIN");
+    let demoted = pb::User {
+        id: me.id.clone(),
+        role: pb::UserRole::User.into(),
+        ..pb::User::default()
+    };
+    let lost = update(&catalog, &catalog.admin_token, demoted.clone(), &[]).await;
+    refused(lost, Code::FailedPrecondition, "LAST_ADMIN");
+    // What makes nobody less of an administrator is allowed.
+    set_active(&catalog, &me.id, true).await.unwrap();
+    set_active(&catalog, &second.id, true).await.unwrap();
+
+    // Each in a way of its own, all at once.
+    let third = catalog.user("third@example.com", pb::UserRole::Admin).await;
+    let (a, b, c) = tokio::join!(
+        async {
+            update(&catalog, &catalog.admin_token, demoted, &[])
+                .await
+                .map(drop)
+        },
+        async { set_active(&catalog, &second.id, false).await.map(drop) },
+        delete(&catalog, &third.id, ""),
+    );
+    let mut failed: Vec<Status> = [a, b, c].into_iter().filter_map(Result::err).collect();
+    assert_eq!(failed.len(), 1);
+    refused::<()>(
+        Err(failed.remove(0)),
+        Code::FailedPrecondition,
+        "LAST_ADMIN",
+    );
+    let left = "select count(*) from catalog.users where role = 'ADMIN' and is_active";
+    let left: i64 = sqlx::query_scalar(left)
+        .fetch_one(&catalog.pool().await)
+        .await
+        .unwrap();
+    assert_eq!(left, 1);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_sessions_but_the_one_that_set_it() {
+    let catalog = Catalog::start().await;
+    catalog.user(JANE, pb::UserRole::User).await;
+    let pool = catalog.pool().await;
+    let (own, other) = (
+        catalog.sign_in(JANE, PASSWORD).await.unwrap(),
+        catalog.sign_in(JANE, PASSWORD).await.unwrap(),
+    );
+    let token = &own.access_token;
+    let wrong = change(&catalog, token, "wrong password", NEW).await;
+    refused(wrong, Code::PermissionDenied, "CURRENT_PASSWORD_WRONG");
+    let same = change(&catalog, token, PASSWORD, PASSWORD).await;
+    assert_eq!(malformed(same), ["new_password"]);
+    let bad = change(&catalog, token, "", "short").await;
+    assert_eq!(malformed(bad), ["current_password", "new_password"]);
+    assert!(catalog.login(JANE, NEW).await.is_err());
+    assert_eq!(count_sessions(&pool).await, 3);
+
+    let changed = change(&catalog, token, PASSWORD, NEW).await.unwrap();
+    assert_eq!(changed.email, JANE);
+    assert!(is_revoked(&pool, session_of(&other.access_token)).await);
+    assert!(!is_revoked(&pool, session_of(token)).await);
+    let request = pb::RefreshTokenRequest {
+        refresh_token: own.refresh_token,
+    };
+    assert!(catalog.auth("").refresh_token(request).await.is_ok());
+    let old = catalog.login(JANE, PASSWORD).await;
+    refused(old, Code::Unauthenticated, "LOGIN_FAILED");
+    assert!(catalog.login(JANE, NEW).await.is_ok());
+    // Whose session has ended, changes nothing, even before everybody has heard of it.
+    let late = change(&catalog, &other.access_token, NEW, PASSWORD).await;
+    assert_eq!(late.unwrap_err().code(), Code::Unauthenticated);
+    assert!(catalog.login(JANE, NEW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stolen_token_does_not_help_to_guess_the_password() {
+    let catalog = Catalog::start().await;
+    catalog.user(JANE, pb::UserRole::User).await;
+    let token = catalog.login(JANE, PASSWORD).await.unwrap();
+    for _ in 0..10 {
+        let wrong = change(&catalog, &token, "wrong password", NEW).await;
+        refused(wrong, Code::PermissionDenied, "CURRENT_PASSWORD_WRONG");
+    }
+    let limited = change(&catalog, &token, PASSWORD, NEW).await;
+    refused(limited, Code::ResourceExhausted, "LOGIN_LIMITED");
+}
+
+#[tokio::test]
+async fn an_administrator_gives_somebody_a_new_password() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    let pool = catalog.pool().await;
+    let admin = &catalog.admin_token;
+    let token = catalog.login(JANE, PASSWORD).await.unwrap();
+    let bad = reset(&catalog, admin, "1", "short").await;
+    assert_eq!(malformed(bad), ["id", "new_password"]);
+    let nobody = reset(&catalog, admin, &Uuid::nil().to_string(), NEW).await;
+    refused(nobody, Code::NotFound, "USER_NOT_FOUND");
+    assert!(!is_revoked(&pool, session_of(&token)).await);
+
+    let after = reset(&catalog, admin, &jane.id, NEW).await.unwrap();
+    assert_ne!(after.etag, jane.etag);
+    assert!(is_revoked(&pool, session_of(&token)).await);
+    assert!(catalog.login(JANE, PASSWORD).await.is_err());
+    assert!(catalog.login(JANE, NEW).await.is_ok());
+    assert!(catalog.login(ADMIN_EMAIL, ADMIN_PASSWORD).await.is_ok());
+}
