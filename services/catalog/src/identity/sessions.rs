@@ -25,8 +25,8 @@ const MOST: i64 = 50;
 pub enum Refreshed {
     /// The session goes on, with this token.
     Next(User, Session, RefreshToken),
-    /// The token was used before, and the session has ended: to be committed.
-    Reused(Session),
+    /// The token was used before, and the session of this user has ended: to be committed.
+    Reused(User, Session),
 }
 
 /// Begins a session of the user, whose row is locked: of the sessions that are too many, those that were
@@ -67,13 +67,13 @@ pub async fn refresh(
             "the session is over: sign in again",
         ));
     }
-    if session.rotating_digest != token.rotating_digest() {
-        sessions::end(conn, session.id).await?;
-        return Ok(Refreshed::Reused(session));
-    }
     let user = (users::get(conn, session.user_id).await?)
         .filter(|user| user.is_active)
         .ok_or_else(invalid)?;
+    if session.rotating_digest != token.rotating_digest() {
+        sessions::end(conn, session.id).await?;
+        return Ok(Refreshed::Reused(user, session));
+    }
     let next = token.next()?;
     let session = Session {
         rotating_digest: next.rotating_digest(),

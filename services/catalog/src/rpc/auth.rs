@@ -75,7 +75,7 @@ impl AuthService for Auth {
     ) -> Answer<pb::User> {
         let caller = auth::user(&request)?.clone();
         let source = self.proxies.source(&request);
-        let user = password::change(&self.guard, &caller, &source, request.into_inner()).await?;
+        let user = password::change(&self.guard, caller, &source, request.into_inner()).await?;
         Ok(Response::new(message(user)))
     }
 

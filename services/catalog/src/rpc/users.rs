@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{Answer, present};
 use crate::fields;
 use crate::identity::{MasterKey, Passwords};
+use crate::store::audit::{self, Object};
 use crate::store::requests;
 use crate::store::users::{self, NewUser, User};
 
@@ -72,6 +73,8 @@ impl UserService for Users {
                 is_active,
             };
             users::insert(conn, new).await?;
+            let lines = [format!("created user {email:?}")];
+            audit::record(conn, &caller, "CreateUser", Object::User(id), &lines).await?;
             found(users::get(conn, id).await?, id)
         })
         .await?;
@@ -97,18 +100,20 @@ impl UserService for Users {
 
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Answer<pb::User> {
         let caller = auth::user(&request)?.clone();
-        let user = change::update(&self.pool, &caller, request.into_inner()).await?;
+        let user = change::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(message(user)))
     }
 
     async fn reset_password(&self, request: Request<pb::ResetPasswordRequest>) -> Answer<pb::User> {
+        let caller = auth::caller(&request)?.clone();
         let request = request.into_inner();
-        let user = change::reset_password(&self.pool, &self.passwords, request).await?;
+        let user = change::reset_password(&self.pool, &self.passwords, caller, request).await?;
         Ok(Response::new(message(user)))
     }
 
     async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Answer<()> {
-        change::delete(&self.pool, request.into_inner()).await?;
+        let caller = auth::caller(&request)?.clone();
+        change::delete(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(()))
     }
 }

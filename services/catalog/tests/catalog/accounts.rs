@@ -5,6 +5,7 @@ use proto::catalog::v1 as pb;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
+use crate::audit::events;
 use crate::harness::{
     ADMIN_EMAIL, ADMIN_PASSWORD, Catalog, PASSWORD, malformed, refused, violations,
 };
@@ -224,6 +225,84 @@ async fn it_is_noted_when_access_changed_and_not_when_a_name_did() {
             .unwrap();
         assert_eq!(noted().await, before, "{field} was that already");
     }
+}
+
+#[tokio::test]
+async fn it_is_told_who_changed_whom() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::User).await;
+    let one = catalog.sign_in(JANE, PASSWORD).await.unwrap();
+    let wanted = pb::User {
+        id: jane.id.clone(),
+        name: "Jane Roe".to_owned(),
+        role: pb::UserRole::Admin.into(),
+        groups: vec!["ops".to_owned()],
+        is_active: Some(true),
+        ..pb::User::default()
+    };
+    let admin = &catalog.admin_token;
+    update(&catalog, &one.access_token, wanted.clone(), &["name"])
+        .await
+        .unwrap();
+    update(&catalog, admin, wanted.clone(), &[]).await.unwrap();
+    // Changes nothing; is refused.
+    update(&catalog, admin, wanted.clone(), &[]).await.unwrap();
+    delete(&catalog, &jane.id, "1").await.unwrap_err();
+    change(&catalog, &one.access_token, PASSWORD, NEW)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let request = pb::RefreshTokenRequest {
+            refresh_token: one.refresh_token.clone(),
+        };
+        let _ = catalog.auth("").refresh_token(request).await;
+    }
+    reset(&catalog, admin, &jane.id, PASSWORD).await.unwrap();
+    let groups = vec!["finance".to_owned()];
+    let wanted = pb::User { groups, ..wanted };
+    update(&catalog, admin, wanted, &["groups"]).await.unwrap();
+    set_active(&catalog, &jane.id, false).await.unwrap();
+    delete(&catalog, &jane.id, "").await.unwrap();
+
+    let root = ADMIN_EMAIL.to_lowercase();
+    let expected: &[(&str, &str, &[&str])] = &[
+        (&root, "CreateUser", &[r#"created user "jane@example.com""#]),
+        (
+            JANE,
+            "UpdateUser",
+            &[r#"changed name from "Jane Doe" to "Jane Roe""#],
+        ),
+        (
+            &root,
+            "UpdateUser",
+            &["changed role from USER to ADMIN", r#"added to group "ops""#],
+        ),
+        (JANE, "ChangePassword", &["changed their password"]),
+        (
+            JANE,
+            "RefreshToken",
+            &["ended a session, as a refresh token was used twice"],
+        ),
+        (&root, "ResetPassword", &["set a new password"]),
+        (
+            &root,
+            "UpdateUser",
+            &[r#"added to group "finance""#, r#"taken out of group "ops""#],
+        ),
+        (&root, "UpdateUser", &["deactivated"]),
+        (&root, "DeleteUser", &[r#"deleted user "jane@example.com""#]),
+    ];
+    let told = events(&catalog, &format!("object_id = \"{}\"", jane.id)).await;
+    let told: Vec<_> = (told.iter().rev())
+        .map(|event| {
+            let lines: Vec<&str> = event.changes.iter().map(String::as_str).collect();
+            (event.actor_name.as_str(), event.action.as_str(), lines)
+        })
+        .collect();
+    let expected: Vec<_> = (expected.iter())
+        .map(|(actor, action, lines)| (*actor, *action, lines.to_vec()))
+        .collect();
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]

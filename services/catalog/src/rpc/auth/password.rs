@@ -1,18 +1,20 @@
 //! Changes of one's own password. Invariant: a token alone is not enough, and after the change nothing
 //! goes on that began before, but for the session that made it.
 
+use chassis::auth::{self, Caller};
 use chassis::input::Input;
-use chassis::{Error, Result, auth, db};
+use chassis::{Error, Result, db};
 use proto::catalog::v1 as pb;
 
 use crate::fields;
 use crate::identity::{Guard, Proof};
+use crate::store::audit::{self, Object};
 use crate::store::users::{self, User};
 use crate::store::{login_failures, sessions};
 
 pub async fn change(
     guard: &Guard,
-    caller: &auth::User,
+    caller: auth::User,
     source: &str,
     request: pb::ChangePasswordRequest,
 ) -> Result<User> {
@@ -34,6 +36,7 @@ pub async fn change(
         .filter(|proof| proof.account.id == id)
         .ok_or_else(wrong)?;
     let hash = guard.passwords.hash(new).await?;
+    let caller = Caller::User(caller);
     db::transaction(&guard.pool, async move |conn| {
         let user = (users::lock(conn, id).await?).filter(|user| user.is_active);
         let session =
@@ -47,6 +50,8 @@ pub async fn change(
         login_failures::take_back(conn, &counted).await?;
         users::set_password(conn, id, &hash).await?;
         sessions::end_all(conn, id, Some(session_id)).await?;
+        let lines = ["changed their password".to_owned()];
+        audit::record(conn, &caller, "ChangePassword", Object::User(id), &lines).await?;
         users::get(conn, id).await?.ok_or_else(ended)
     })
     .await

@@ -3,17 +3,20 @@
 
 use std::sync::Arc;
 
+use chassis::auth::{self, Caller};
 use chassis::input::Input;
-use chassis::{Error, Result, auth, db};
+use chassis::{Error, Result, db};
 use chrono::{DateTime, Utc};
 use proto::catalog::v1 as pb;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::Auth;
 use crate::fields;
 use crate::identity::sessions::{self, Refreshed};
 use crate::identity::{Proof, RefreshToken, Signer, limits};
 use crate::store;
+use crate::store::audit::{self, Object};
 use crate::store::sessions::Session;
 use crate::store::users::{self, User};
 use crate::store::{known_sources, login_failures, revocations};
@@ -71,9 +74,14 @@ pub async fn refresh(auth: &Auth, request: pb::RefreshTokenRequest) -> Result<Is
         let now = db::now(conn).await?;
         match sessions::refresh(conn, &token, now).await? {
             Refreshed::Next(user, session, next) => issue(&signer, user, &session, &next).map(Some),
-            Refreshed::Reused(session) => {
-                let (session, user) = (session.id, session.user_id);
-                tracing::warn!(%session, %user, "a refresh token was used twice: its session ends");
+            Refreshed::Reused(user, session) => {
+                let (user_id, session_id) = (user.id, session.id);
+                tracing::warn!(%user_id, %session_id, "a refresh token was used twice");
+                // Whoever it was, they had this user's token.
+                let caller = Caller::User(speaker(&user, session_id));
+                let lines = ["ended a session, as a refresh token was used twice".to_owned()];
+                let object = Object::User(user_id);
+                audit::record(conn, &caller, "RefreshToken", object, &lines).await?;
                 Ok(None)
             }
         }
@@ -97,14 +105,7 @@ pub async fn logout(pool: &PgPool, caller: &auth::User, request: pb::LogoutReque
 
 /// Signs for what is about to be committed: a session whose tokens nobody gets would be lost.
 fn issue(signer: &Signer, user: User, session: &Session, token: &RefreshToken) -> Result<Issued> {
-    let speaker = auth::User {
-        id: user.id,
-        email: user.email.clone(),
-        name: user.name.clone(),
-        role: user.role,
-        groups: user.groups.clone(),
-        session_id: session.id,
-    };
+    let speaker = speaker(&user, session.id);
     let (access_token, expires_at) =
         signer.token(&speaker, session.refreshed_at, session.expires_at)?;
     Ok(Issued {
@@ -114,6 +115,17 @@ fn issue(signer: &Signer, user: User, session: &Session, token: &RefreshToken) -
         refresh_expires_at: session.expires_at,
         user,
     })
+}
+
+fn speaker(user: &User, session_id: Uuid) -> auth::User {
+    auth::User {
+        id: user.id,
+        email: user.email.clone(),
+        name: user.name.clone(),
+        role: user.role,
+        groups: user.groups.clone(),
+        session_id,
+    }
 }
 
 fn login_failed() -> Error {

@@ -1,7 +1,7 @@
 //! Changes of users and their end. Invariant: whoever loses their access loses it with the same commit,
 //! wherever they are signed in.
 
-use chassis::auth;
+use chassis::auth::{self, Caller};
 use chassis::input::Input;
 use chassis::mask::Mask;
 use chassis::{Error, Result, Violation, db};
@@ -15,6 +15,7 @@ use crate::fields;
 use crate::identity::Passwords;
 use crate::rpc::{check_etag, check_fixed, present};
 use crate::store;
+use crate::store::audit::{self, Object};
 use crate::store::sessions;
 use crate::store::users::{self, User};
 
@@ -24,7 +25,7 @@ const OWN: &[&str] = &["name"];
 
 pub async fn update(
     pool: &PgPool,
-    caller: &auth::User,
+    caller: auth::User,
     request: pb::UpdateUserRequest,
 ) -> Result<User> {
     let wanted = present("user", request.user)?;
@@ -41,8 +42,9 @@ pub async fn update(
     let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
     let is_active = (mask.has("is_active")).then(|| wanted.is_active.unwrap_or(true));
     input.finish()?;
-    allow(caller, id, &mask)?;
+    allow(&caller, id, &mask)?;
 
+    let caller = Caller::User(caller);
     db::transaction(pool, async move |conn| {
         if role.is_some() || is_active.is_some() {
             one_at_a_time(conn).await?;
@@ -60,8 +62,10 @@ pub async fn update(
         if administers(&before) && !administers(&after) {
             another_administers(conn, id).await?;
         }
-        if after != before {
+        let lines = changes(&before, &after);
+        if !lines.is_empty() {
             users::update(conn, &after).await?;
+            audit::record(conn, &caller, "UpdateUser", Object::User(id), &lines).await?;
         }
         if !after.is_active {
             sessions::end_all(conn, id, None).await?;
@@ -74,6 +78,7 @@ pub async fn update(
 pub async fn reset_password(
     pool: &PgPool,
     passwords: &Passwords,
+    caller: Caller,
     request: pb::ResetPasswordRequest,
 ) -> Result<User> {
     let mut input = Input::new();
@@ -86,12 +91,14 @@ pub async fn reset_password(
         check_etag("user", &request.etag, user.revision)?;
         users::set_password(conn, id, &hash).await?;
         sessions::end_all(conn, id, None).await?;
+        let lines = ["set a new password".to_owned()];
+        audit::record(conn, &caller, "ResetPassword", Object::User(id), &lines).await?;
         found(users::get(conn, id).await?, id)
     })
     .await
 }
 
-pub async fn delete(pool: &PgPool, request: pb::DeleteUserRequest) -> Result<()> {
+pub async fn delete(pool: &PgPool, caller: Caller, request: pb::DeleteUserRequest) -> Result<()> {
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
@@ -103,6 +110,8 @@ pub async fn delete(pool: &PgPool, request: pb::DeleteUserRequest) -> Result<()>
             another_administers(conn, id).await?;
         }
         sessions::end_all(conn, id, None).await?;
+        let lines = [format!("deleted user {:?}", user.email)];
+        audit::record(conn, &caller, "DeleteUser", Object::User(id), &lines).await?;
         users::delete(conn, id).await
     })
     .await
@@ -123,6 +132,38 @@ fn allow(caller: &auth::User, id: Uuid, mask: &Mask) -> Result<()> {
     }
     let message = "only a user of the role ADMIN may change more than their own name";
     Err(Error::denied("ADMIN_REQUIRED", message).with_violations(refused))
+}
+
+/// What makes the one the other, in words.
+fn changes(before: &User, after: &User) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.name != after.name {
+        lines.push(format!(
+            "changed name from {:?} to {:?}",
+            before.name, after.name
+        ));
+    }
+    if before.role != after.role {
+        let (before, after) = (before.role.as_str(), after.role.as_str());
+        lines.push(format!("changed role from {before} to {after}"));
+    }
+    let parted = |from: &User, by: &User| -> Vec<String> {
+        let kept = |group: &&String| !by.groups.contains(group);
+        from.groups.iter().filter(kept).cloned().collect()
+    };
+    lines.extend((parted(after, before).iter()).map(|group| format!("added to group {group:?}")));
+    lines.extend(
+        (parted(before, after).iter()).map(|group| format!("taken out of group {group:?}")),
+    );
+    if before.is_active != after.is_active {
+        let what = if after.is_active {
+            "activated"
+        } else {
+            "deactivated"
+        };
+        lines.push(what.to_owned());
+    }
+    lines
 }
 
 /// Two administrators must not take the role from each other at once.
