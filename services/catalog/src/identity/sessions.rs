@@ -18,10 +18,6 @@ const LIFE: TimeDelta = TimeDelta::days(90);
 const MOST: i64 = 50;
 
 /// What came of a refresh token.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one is made per call and taken apart at once"
-)]
 pub enum Refreshed {
     /// The session goes on, with this token.
     Next(User, Session, RefreshToken),
