@@ -15,6 +15,7 @@ mod identity;
 mod lists;
 mod login_limits;
 mod names;
+mod passwords;
 mod publishing;
 mod requests;
 mod sessions;
