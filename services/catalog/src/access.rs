@@ -25,7 +25,10 @@ pub const ACCESS: AccessTable = &[
     ("/workflow.catalog.v1.UserService/GetUser", Access::Person),
     ("/workflow.catalog.v1.UserService/ListUsers", Access::Person),
     // Everybody their own name; the handler knows the rest.
-    ("/workflow.catalog.v1.UserService/UpdateUser", Access::Person),
+    (
+        "/workflow.catalog.v1.UserService/UpdateUser",
+        Access::Person,
+    ),
     (
         "/workflow.catalog.v1.UserService/ResetPassword",
         Access::Admin,

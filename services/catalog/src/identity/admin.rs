@@ -54,7 +54,7 @@ pub async fn ensure_admin(
         };
         users::insert(conn, admin).await?;
         let lines = [format!("created the first administrator, {email:?}")];
-        let caller = Caller::Service("catalog".to_owned());
+        let caller = Caller::Internal("catalog".to_owned());
         audit::record(conn, &caller, "CreateUser", Object::User(id), &lines).await?;
         tracing::info!(email, "made the first administrator");
         Ok(())

@@ -33,10 +33,10 @@ pub const TABLE: AccessTable = &[
         "/workflow.catalog.v1.AuthService/RefreshToken",
         Access::Open,
     ),
-    ("/workflow.catalog.v1.AuthService/Logout", Access::User),
+    ("/workflow.catalog.v1.AuthService/Logout", Access::Person),
     (
         "/workflow.catalog.v1.AuthService/ChangePassword",
-        Access::User,
+        Access::Person,
     ),
     (
         "/workflow.catalog.v1.AuthService/GetCurrentUser",

@@ -1,9 +1,28 @@
 //! Keys through the months, on a clock that is stepped.
 
-use chassis::auth::{Caller, ServiceKey, UserKeys, Verifier};
+use std::sync::Arc;
+
+use chassis::BoxFuture;
+use chassis::auth::{
+    Caller, KeyFound, KeyHash, Revocations, ServiceKey, Source, Standing, UserKeys, Verifier,
+};
 use model::status::Role;
 
 use super::*;
+
+/// Nobody's access has ended.
+#[derive(Debug)]
+struct AllStand;
+
+impl Source for AllStand {
+    fn revocations(&self) -> BoxFuture<'_, Result<Revocations>> {
+        Box::pin(async { Ok(Revocations::default()) })
+    }
+
+    fn api_key(&self, _: KeyHash) -> BoxFuture<'_, Result<KeyFound>> {
+        Box::pin(async { Ok(KeyFound::Unknown) })
+    }
+}
 
 struct Stage {
     pool: PgPool,
@@ -47,13 +66,15 @@ impl Stage {
             role: Role::User,
             groups: Vec::new(),
             session_id: Uuid::from_u128(2),
+            revision: 1,
         };
         let later = self.now + TimeDelta::days(1);
         let (token, expires_at) = signer.token(&user, self.now, later).expect("a token");
         assert_eq!(expires_at, self.now + TOKEN_LIFE);
         let own = ServiceKey::from_seed(&[1; 32]);
         let keys = UserKeys::Local(verifier.accepted());
-        let caller = Verifier::new(own.public().clone(), keys)
+        let standing = Standing::new(Arc::new(AllStand));
+        let caller = Verifier::new(own.public().clone(), keys, standing)
             .verify(&token, self.now)
             .await
             .expect("is accepted");

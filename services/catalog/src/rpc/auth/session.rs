@@ -125,6 +125,7 @@ fn speaker(user: &User, session_id: Uuid) -> auth::User {
         role: user.role,
         groups: user.groups.clone(),
         session_id,
+        revision: user.revision,
     }
 }
 
