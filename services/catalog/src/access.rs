@@ -5,7 +5,16 @@ use chassis::auth::{Access, AccessTable};
 pub const ACCESS: AccessTable = &[
     ("/workflow.catalog.v1.AuthService/Login", Access::Open),
     (
+        "/workflow.catalog.v1.AuthService/RefreshToken",
+        Access::Open,
+    ),
+    ("/workflow.catalog.v1.AuthService/Logout", Access::Person),
+    (
         "/workflow.catalog.v1.AuthService/GetCurrentUser",
+        Access::Person,
+    ),
+    (
+        "/workflow.catalog.v1.AuthService/ChangePassword",
         Access::Person,
     ),
     (
@@ -15,7 +24,16 @@ pub const ACCESS: AccessTable = &[
     ("/workflow.catalog.v1.UserService/CreateUser", Access::Admin),
     ("/workflow.catalog.v1.UserService/GetUser", Access::Person),
     ("/workflow.catalog.v1.UserService/ListUsers", Access::Person),
-    ("/workflow.catalog.v1.UserService/UpdateUser", Access::Admin),
+    // Everybody their own name; the handler knows the rest.
+    (
+        "/workflow.catalog.v1.UserService/UpdateUser",
+        Access::Person,
+    ),
+    (
+        "/workflow.catalog.v1.UserService/ResetPassword",
+        Access::Admin,
+    ),
+    ("/workflow.catalog.v1.UserService/DeleteUser", Access::Admin),
     (
         "/workflow.catalog.v1.ApiKeyService/CreateApiKey",
         Access::Admin,

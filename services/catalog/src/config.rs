@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use chassis::config::Common;
 
+use crate::identity::Proxies;
+
 /// Settings of the catalog.
 #[derive(clap::Args)]
 pub struct Config {
@@ -49,6 +51,25 @@ pub struct Config {
         value_parser = clap::value_parser!(u16).range(1..=3650)
     )]
     pub audit_days: u16,
+
+    /// Days after which a new key signs access tokens, 1 to 365.
+    #[arg(
+        long,
+        env = "WFP_SIGNING_KEY_DAYS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=365)
+    )]
+    pub signing_key_days: u16,
+
+    /// Addresses or networks of proxies, e.g. 10.0.0.0/8,192.0.2.1, that say in `x-forwarded-for` where a call
+    /// comes from: failed logins are counted by that. Default: none is believed.
+    #[arg(
+        long,
+        env = "WFP_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub trusted_proxies: Proxies,
 }
 
 impl Config {
@@ -64,6 +85,8 @@ impl fmt::Debug for Config {
             .field("common", &self.common)
             .field("master_key_file", &self.master_key_file)
             .field("admin_email", &self.admin_email)
+            .field("signing_key_days", &self.signing_key_days)
+            .field("trusted_proxies", &self.trusted_proxies)
             .finish_non_exhaustive()
     }
 }

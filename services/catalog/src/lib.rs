@@ -40,7 +40,8 @@ use tonic::codec::CompressionEncoding::Gzip;
 use tonic::service::Routes;
 
 pub use crate::config::Config;
-use crate::identity::{MasterKey, Passwords, Signer, ensure_admin};
+pub use crate::identity::Proxies;
+use crate::identity::{Guard, MasterKey, Passwords, Signer, ensure_admin};
 
 /// The database role the service works in.
 const ROLE: &str = "wfp_catalog";
@@ -63,10 +64,10 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         .database(config.database_url.as_deref(), ROLE)?;
     let pool = db::open(&database)?;
     let passwords = Arc::new(Passwords::start().await?);
-    let signer = Arc::new(Signer::default());
+    let signer = Arc::new(Signer::new(master.clone(), config.signing_key_days));
     let readiness = Readiness::new();
 
-    let preparing = prepare(&config, &pool, &passwords, &signer, &master);
+    let preparing = prepare(&config, &pool, &passwords, &signer);
     let prepared = async {
         if let Some(done) = shutdown.soft.run_until_cancelled(preparing).await {
             done?;
@@ -84,7 +85,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let served = serve(Server {
         name: "catalog",
         listener,
-        routes: routes(&pool, &passwords, &signer, &master),
+        routes: routes(&config, &pool, &passwords, &signer, &master),
         access: access::ACCESS,
         verifier: Verifier::new(
             service_key.public().clone(),
@@ -110,7 +111,6 @@ async fn prepare(
     pool: &PgPool,
     passwords: &Passwords,
     signer: &Signer,
-    master: &MasterKey,
 ) -> Result<()> {
     db::migrate(
         pool,
@@ -120,19 +120,25 @@ async fn prepare(
     .await?;
     let password = config.admin_password.as_deref();
     ensure_admin(pool, passwords, &config.admin_email, password).await?;
-    signer.start(pool, master).await
+    let now = db::now(&mut *db::acquire(pool).await?).await?;
+    signer.round(pool, now).await
 }
 
 fn routes(
+    config: &Config,
     pool: &PgPool,
     passwords: &Arc<Passwords>,
     signer: &Arc<Signer>,
     master: &MasterKey,
 ) -> Routes {
     let auth = rpc::auth::Auth {
-        pool: pool.clone(),
-        passwords: Arc::clone(passwords),
+        guard: Guard {
+            pool: pool.clone(),
+            passwords: Arc::clone(passwords),
+            master: master.clone(),
+        },
         signer: Arc::clone(signer),
+        proxies: config.trusted_proxies.clone(),
     };
     let users = rpc::users::Users {
         pool: pool.clone(),

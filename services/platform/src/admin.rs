@@ -9,9 +9,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use proto::catalog::v1::LoginRequest;
 use proto::catalog::v1::auth_service_client::AuthServiceClient;
-use tonic::Code;
+use proto::catalog::v1::{LoginRequest, LogoutRequest};
+use tonic::{Code, Request};
 
 /// 32 letters without those that look alike: 5 bits each, 100 in all.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -95,13 +95,25 @@ impl Admin {
             password: self.password.clone(),
         };
         match auth.login(request).await {
-            Ok(_) => Ok(Some(self)),
+            Ok(answer) => {
+                let bearer = format!("Bearer {}", answer.get_ref().access_token);
+                let mut request = Request::new(LogoutRequest::default());
+                let header = bearer.parse().context("a token is no header")?;
+                request.metadata_mut().insert("authorization", header);
+                // A start is no sign-in: a session for each would end those that are in use. One that is
+                // left does no harm.
+                let _ = auth.logout(request).await;
+                Ok(Some(self))
+            }
             Err(status) if status.code() == Code::Unauthenticated => {
                 if let Some(file) = self.file.filter(|_| self.is_new) {
                     std::fs::remove_file(file)?;
                 }
                 Ok(None)
             }
+            // Too many have failed to sign in lately, it may be with a password in the file that is no longer
+            // the one: no reason not to run.
+            Err(status) if status.code() == Code::ResourceExhausted => Ok(None),
             Err(status) => Err(status.into()),
         }
     }

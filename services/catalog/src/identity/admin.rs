@@ -1,6 +1,7 @@
 //! The first administrator. Invariant: one is made only while there is no user at all, and only with a
 //! password that was given: none is known beforehand, and none has to be told to anybody.
 
+use chassis::auth::Caller;
 use chassis::input::Input;
 use chassis::{Result, db};
 use model::status::Role;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::Passwords;
 use crate::fields;
 use crate::store;
+use crate::store::audit::{self, Object};
 use crate::store::users::{self, NewUser};
 
 /// Makes the first administrator if there is no user at all.
@@ -40,15 +42,20 @@ pub async fn ensure_admin(
         if users::any(conn).await? {
             return Ok(());
         }
+        let id = Uuid::now_v7();
         let admin = NewUser {
-            id: Uuid::now_v7(),
+            id,
             email: &email,
             password_hash: &hash,
             name: "Administrator",
             role: Role::Admin,
             groups: &[],
+            is_active: true,
         };
         users::insert(conn, admin).await?;
+        let lines = [format!("created the first administrator, {email:?}")];
+        let caller = Caller::Internal("catalog".to_owned());
+        audit::record(conn, &caller, "CreateUser", Object::User(id), &lines).await?;
         tracing::info!(email, "made the first administrator");
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! The key that seals secrets before they go into the database. Invariant: it stands in its file and in
 //! memory only; a copy of the database opens nothing.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +17,13 @@ const NONCE: usize = 24;
 
 #[derive(Clone)]
 pub struct MasterKey([u8; 32]);
+
+/// Without the key.
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey")
+    }
+}
 
 impl MasterKey {
     /// Reads the file, or makes it, readable by its owner only. Of several processes that start at once

@@ -1,71 +1,60 @@
-//! AuthService. Invariant: a failed login tells nothing, by its answer or its time, of which part failed.
+//! AuthService: the list of its calls. Invariant: a failed login tells nothing, by its answer or its time,
+//! of which part failed.
+
+mod password;
+mod session;
 
 use std::sync::Arc;
 
-use chassis::auth;
-use chassis::input::Input;
-use chassis::{Error, db};
+use chassis::{Error, auth, db};
 use model::wire;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::auth_service_server::AuthService;
-use sqlx::PgPool;
-use tonic::Request;
-use uuid::Uuid;
+use tonic::{Request, Response};
 
 use super::Answer;
 use super::users::message;
-use crate::fields;
-use crate::identity::{Passwords, Signer};
+use crate::identity::{Guard, Proxies, Signer};
 use crate::store::users;
 
 pub struct Auth {
-    pub pool: PgPool,
-    pub passwords: Arc<Passwords>,
+    pub guard: Guard,
     pub signer: Arc<Signer>,
+    pub proxies: Proxies,
 }
 
 #[tonic::async_trait]
 impl AuthService for Auth {
     async fn login(&self, request: Request<pb::LoginRequest>) -> Answer<pb::LoginResponse> {
-        let request = request.into_inner();
-        let mut input = Input::new();
-        let email = input
-            .text("email", &request.email, 1..=*fields::EMAIL.end())
-            .to_lowercase();
-        // A short password is just a wrong one.
-        let password = input.text("password", &request.password, 1..=*fields::PASSWORD.end());
-        input.finish()?;
-
-        let found = {
-            let mut conn = db::acquire(&self.pool).await?;
-            users::credentials(&mut conn, &email).await?
-        };
-        let (id, hash) = found.unzip();
-        let right = self.passwords.verify(password, hash).await?;
-        let id = id.filter(|_| right).ok_or_else(|| {
-            Error::unauthenticated("LOGIN_FAILED", "email address or password is wrong")
-        })?;
-
-        let mut conn = db::acquire(&self.pool).await?;
-        let user = users::get(&mut conn, id)
-            .await?
-            .ok_or_else(|| Error::not_found("user", id))?;
-        let now = db::now(&mut conn).await?;
-        let speaker = auth::User {
-            id: user.id,
-            email: user.email.clone(),
-            name: user.name.clone(),
-            role: user.role,
-            groups: user.groups.clone(),
-            session_id: Uuid::now_v7(),
-            revision: user.revision,
-        };
-        let (access_token, expires_at) = self.signer.token(&speaker, now)?;
-        Ok(tonic::Response::new(pb::LoginResponse {
-            access_token,
-            expires_at: Some(wire::timestamp(expires_at)),
-            user: Some(message(user)),
+        let source = self.proxies.source(&request);
+        let issued = session::login(self, &source, request.into_inner()).await?;
+        Ok(Response::new(pb::LoginResponse {
+            access_token: issued.access_token,
+            expires_at: Some(wire::timestamp(issued.expires_at)),
+            user: Some(message(issued.user)),
+            refresh_token: issued.refresh_token,
+            refresh_expires_at: Some(wire::timestamp(issued.refresh_expires_at)),
         }))
+    }
+
+    async fn refresh_token(
+        &self,
+        request: Request<pb::RefreshTokenRequest>,
+    ) -> Answer<pb::RefreshTokenResponse> {
+        let issued = session::refresh(self, request.into_inner()).await?;
+        Ok(Response::new(pb::RefreshTokenResponse {
+            access_token: issued.access_token,
+            expires_at: Some(wire::timestamp(issued.expires_at)),
+            user: Some(message(issued.user)),
+            refresh_token: issued.refresh_token,
+            refresh_expires_at: Some(wire::timestamp(issued.refresh_expires_at)),
+        }))
+    }
+
+    async fn logout(&self, request: Request<pb::LogoutRequest>) -> Answer<()> {
+        let caller = auth::user(&request)?.clone();
+        session::logout(&self.guard.pool, &caller, request.into_inner()).await?;
+        Ok(Response::new(()))
     }
 
     async fn get_current_user(
@@ -73,11 +62,21 @@ impl AuthService for Auth {
         request: Request<pb::GetCurrentUserRequest>,
     ) -> Answer<pb::User> {
         let id = auth::user(&request)?.id;
-        let mut conn = db::acquire(&self.pool).await?;
+        let mut conn = db::acquire(&self.guard.pool).await?;
         let user = users::get(&mut conn, id)
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;
-        Ok(tonic::Response::new(message(user)))
+        Ok(Response::new(message(user)))
+    }
+
+    async fn change_password(
+        &self,
+        request: Request<pb::ChangePasswordRequest>,
+    ) -> Answer<pb::User> {
+        let caller = auth::user(&request)?.clone();
+        let source = self.proxies.source(&request);
+        let user = password::change(&self.guard, caller, &source, request.into_inner()).await?;
+        Ok(Response::new(message(user)))
     }
 
     async fn list_signing_keys(
@@ -91,6 +90,6 @@ impl AuthService for Auth {
                 created_at: Some(wire::timestamp(key.created_at)),
             })
             .collect();
-        Ok(tonic::Response::new(pb::ListSigningKeysResponse { keys }))
+        Ok(Response::new(pb::ListSigningKeysResponse { keys }))
     }
 }

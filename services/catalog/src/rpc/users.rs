@@ -1,11 +1,13 @@
-//! UserService. Invariant: an administrator remains.
+//! UserService. Invariant: an active administrator remains.
+
+mod change;
+mod list;
 
 use std::sync::Arc;
 
 use chassis::auth;
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
-use chassis::mask::Mask;
 use chassis::{Error, Result, db};
 use model::status::Role;
 use model::wire;
@@ -15,15 +17,12 @@ use sqlx::PgPool;
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Answer, check_etag, check_fixed, present};
+use super::{Answer, present};
 use crate::fields;
 use crate::identity::{MasterKey, Passwords};
+use crate::store::audit::{self, Object};
+use crate::store::requests;
 use crate::store::users::{self, NewUser, User};
-use crate::store::{self, requests};
-
-mod list;
-
-const CHANGEABLE: &[&str] = &["name", "role", "groups"];
 
 pub struct Users {
     pub pool: PgPool,
@@ -51,6 +50,7 @@ impl UserService for Users {
             role => read_role(&mut input, role),
         };
         let groups = read_groups(&mut input, &wanted.groups);
+        let is_active = wanted.is_active.unwrap_or(true);
         let password = input.text("password", &request.password, fields::PASSWORD);
         input.finish()?;
 
@@ -70,8 +70,11 @@ impl UserService for Users {
                 name: &name,
                 role,
                 groups: &groups,
+                is_active,
             };
             users::insert(conn, new).await?;
+            let lines = [format!("created user {email:?}")];
+            audit::record(conn, &caller, "CreateUser", Object::User(id), &lines).await?;
             found(users::get(conn, id).await?, id)
         })
         .await?;
@@ -96,48 +99,22 @@ impl UserService for Users {
     }
 
     async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Answer<pb::User> {
-        let request = request.into_inner();
-        let wanted = present("user", request.user)?;
-        let mut set = Vec::new();
-        set.extend((!wanted.name.is_empty()).then_some("name"));
-        set.extend((wanted.role != 0).then_some("role"));
-        set.extend((!wanted.groups.is_empty()).then_some("groups"));
-        let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
-        let mut input = Input::new();
-        let id = input.uuid("user.id", &wanted.id);
-        let name = (mask.has("name")).then(|| input.name("user.name", &wanted.name, fields::NAME));
-        let role = (mask.has("role")).then(|| read_role(&mut input, wanted.role));
-        let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
-        input.finish()?;
-
-        let user = db::transaction(&self.pool, async move |conn| {
-            if role.is_some() {
-                // Two administrators must not take the role from each other at once.
-                store::serialize(conn, "catalog.admins").await?;
-            }
-            let before = found(users::lock(conn, id).await?, id)?;
-            check_etag("user", &wanted.etag, before.revision)?;
-            check_fixed("user.email", &wanted.email, &before.email)?;
-            let after = User {
-                name: name.clone().unwrap_or_else(|| before.name.clone()),
-                role: role.unwrap_or(before.role),
-                groups: groups.clone().unwrap_or_else(|| before.groups.clone()),
-                ..before.clone()
-            };
-            if before.role == Role::Admin
-                && after.role != Role::Admin
-                && users::count_admins(conn).await? < 2
-            {
-                let message = "the last administrator must stay one";
-                return Err(Error::precondition("LAST_ADMIN", message));
-            }
-            if after != before {
-                users::update(conn, &after).await?;
-            }
-            found(users::get(conn, id).await?, id)
-        })
-        .await?;
+        let caller = auth::user(&request)?.clone();
+        let user = change::update(&self.pool, caller, request.into_inner()).await?;
         Ok(Response::new(message(user)))
+    }
+
+    async fn reset_password(&self, request: Request<pb::ResetPasswordRequest>) -> Answer<pb::User> {
+        let caller = auth::caller(&request)?.clone();
+        let request = request.into_inner();
+        let user = change::reset_password(&self.pool, &self.passwords, caller, request).await?;
+        Ok(Response::new(message(user)))
+    }
+
+    async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Answer<()> {
+        let caller = auth::caller(&request)?.clone();
+        change::delete(&self.pool, caller, request.into_inner()).await?;
+        Ok(Response::new(()))
     }
 }
 
@@ -156,6 +133,7 @@ pub fn message(user: User) -> pb::User {
         created_at: Some(wire::timestamp(user.created_at)),
         updated_at: Some(wire::timestamp(user.updated_at)),
         etag: user.revision.to_string(),
+        is_active: Some(user.is_active),
     }
 }
 

@@ -4,9 +4,12 @@
 pub mod api_keys;
 pub mod audit;
 pub mod clients;
+pub mod known_sources;
+pub mod login_failures;
 pub mod names;
 pub mod requests;
 pub mod revocations;
+pub mod sessions;
 pub mod signing_keys;
 pub mod standing;
 pub mod steps;

@@ -2,6 +2,7 @@
 //! transaction as what ends the access.
 
 use chassis::Result;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,6 +14,18 @@ pub async fn insert(conn: &mut PgConnection, ids: &[Uuid]) -> Result<()> {
         select * from unnest($1::uuid[])
         on conflict (id) do nothing",
         ids
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets what ended before `horizon`.
+pub async fn purge(conn: &mut PgConnection, horizon: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.purge_revocations
+        delete from catalog.revocations where revoked_at < $1",
+        horizon
     )
     .execute(conn)
     .await?;

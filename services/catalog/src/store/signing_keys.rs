@@ -13,18 +13,26 @@ pub struct StoredKey {
     pub created_at: DateTime<Utc>,
 }
 
-pub async fn insert(
-    conn: &mut PgConnection,
-    id: &str,
-    public_key: &[u8],
-    sealed_private_key: &[u8],
-) -> Result<()> {
+pub async fn insert(conn: &mut PgConnection, key: &StoredKey) -> Result<()> {
     sqlx::query!(
         "-- catalog.insert_signing_key
-        insert into catalog.signing_keys (id, public_key, sealed_private_key) values ($1, $2, $3)",
-        id,
-        public_key,
-        sealed_private_key
+        insert into catalog.signing_keys (id, public_key, sealed_private_key, created_at)
+        values ($1, $2, $3, $4)",
+        key.id,
+        key.public_key,
+        key.sealed_private_key,
+        key.created_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete(conn: &mut PgConnection, ids: &[String]) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.delete_signing_keys
+        delete from catalog.signing_keys where id = any($1)",
+        ids
     )
     .execute(conn)
     .await?;

@@ -20,6 +20,7 @@ pub struct User {
     pub name: String,
     pub role: Role,
     pub groups: Vec<String>,
+    pub is_active: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub revision: i64,
@@ -34,19 +35,31 @@ pub struct NewUser<'a> {
     pub name: &'a str,
     pub role: Role,
     pub groups: &'a [String],
+    pub is_active: bool,
+}
+
+/// What it takes to judge a password.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub id: Uuid,
+    pub password_hash: String,
+    pub is_active: bool,
+    /// Whether the user has signed in from the source in question.
+    pub knows_source: bool,
 }
 
 pub async fn insert(conn: &mut PgConnection, user: NewUser<'_>) -> Result<()> {
     sqlx::query!(
         "-- catalog.insert_user
-        insert into catalog.users (id, email, password, name, role, groups)
-        values ($1, $2, $3, $4, $5::text::catalog.user_role, $6)",
+        insert into catalog.users (id, email, password, name, role, groups, is_active)
+        values ($1, $2, $3, $4, $5::text::catalog.user_role, $6, $7)",
         user.id,
         user.email,
         user.password_hash,
         user.name,
         user.role.as_str(),
-        user.groups
+        user.groups,
+        user.is_active
     )
     .execute(conn)
     .await
@@ -66,7 +79,8 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> Result<Option<User>> {
     Ok(sqlx::query_as!(
         User,
         r#"-- catalog.get_user
-        select id, email, name, role::text as "role!: Word", groups, created_at, updated_at, revision
+        select id, email, name, role::text as "role!: Word", groups, is_active, created_at, updated_at,
+               revision
         from catalog.users where id = $1"#,
         id
     )
@@ -79,7 +93,8 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<User>> {
     Ok(sqlx::query_as!(
         User,
         r#"-- catalog.lock_user
-        select id, email, name, role::text as "role!: Word", groups, created_at, updated_at, revision
+        select id, email, name, role::text as "role!: Word", groups, is_active, created_at, updated_at,
+               revision
         from catalog.users where id = $1 for no key update"#,
         id
     )
@@ -87,16 +102,50 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<User>> {
     .await?)
 }
 
-/// The id and the password's hash of whoever has this address.
-pub async fn credentials(conn: &mut PgConnection, email: &str) -> Result<Option<(Uuid, String)>> {
-    let found = sqlx::query!(
-        "-- catalog.get_credentials
-        select id, password from catalog.users where email = $1",
-        email
+/// Of whoever has this address, asked from this source; a sign-in there before `horizon` does not count.
+pub async fn credentials(
+    conn: &mut PgConnection,
+    email: &str,
+    source: &str,
+    horizon: DateTime<Utc>,
+) -> Result<Option<Credentials>> {
+    Ok(sqlx::query_as!(
+        Credentials,
+        r#"-- catalog.get_credentials
+        select u.id, u.password as password_hash, u.is_active, exists (
+            select from catalog.known_sources s
+            where s.user_id = u.id and s.source = $2 and s.last_login_at > $3
+        ) as "knows_source!"
+        from catalog.users u where u.email = $1"#,
+        email,
+        source,
+        horizon
     )
     .fetch_optional(conn)
+    .await?)
+}
+
+/// The hash of a user's password.
+pub async fn password_hash(conn: &mut PgConnection, id: Uuid) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!(
+        "-- catalog.get_password_hash
+        select password from catalog.users where id = $1",
+        id
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
+pub async fn set_password(conn: &mut PgConnection, id: Uuid, password_hash: &str) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.set_password
+        update catalog.users set password = $2 where id = $1",
+        id,
+        password_hash
+    )
+    .execute(conn)
     .await?;
-    Ok(found.map(|row| (row.id, row.password)))
+    Ok(())
 }
 
 pub async fn any(conn: &mut PgConnection) -> Result<bool> {
@@ -108,26 +157,48 @@ pub async fn any(conn: &mut PgConnection) -> Result<bool> {
     .await?)
 }
 
-pub async fn count_admins(conn: &mut PgConnection) -> Result<i64> {
+/// Whether somebody else can administer.
+pub async fn another_admin(conn: &mut PgConnection, id: Uuid) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"-- catalog.count_admins
-        select count(*) as "count!" from catalog.users where role = 'ADMIN'"#
+        r#"-- catalog.another_admin
+        select exists (
+            select from catalog.users where role = 'ADMIN' and is_active and id <> $1
+        ) as "another!""#,
+        id
     )
     .fetch_one(conn)
     .await?)
 }
 
-/// Writes what may change of a user.
+/// Writes what may change of a user. Whoever is told of access that changed lately learns of it if role,
+/// groups or is_active did.
 pub async fn update(conn: &mut PgConnection, user: &User) -> Result<()> {
     sqlx::query!(
         "-- catalog.update_user
         update catalog.users
-        set name = $2, role = $3::text::catalog.user_role, groups = $4
+        set name = $2, role = $3::text::catalog.user_role, groups = $4, is_active = $5,
+            access_changed_at = case
+                when (role, groups, is_active)
+                    is distinct from ($3::text::catalog.user_role, $4::text[], $5::boolean)
+                then now() else access_changed_at
+            end
         where id = $1",
         user.id,
         user.name,
         user.role.as_str(),
-        &user.groups
+        &user.groups,
+        user.is_active
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub async fn delete(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.delete_user
+        delete from catalog.users where id = $1",
+        id
     )
     .execute(conn)
     .await?;

@@ -24,6 +24,9 @@ use tonic_types::StatusExt;
 pub const ADMIN_EMAIL: &str = "Root@Example.com";
 pub const ADMIN_PASSWORD: &str = "correct horse battery";
 
+/// Of everybody else.
+pub const PASSWORD: &str = "staple staple staple";
+
 /// The workflows that are in use today: what the platform must take as they are.
 pub const IN_USE: &str =
     include_str!("../../../../shared/model/src/graph/tests/workflows-in-use.yaml");
@@ -32,6 +35,7 @@ pub struct Catalog {
     pub database: Database,
     pub admin_token: String,
     folder: Folder,
+    address: String,
     channel: Channel,
     shutdown: Shutdown,
 }
@@ -71,21 +75,37 @@ pub fn config(database: &Database, folder: &Folder) -> Config {
         admin_email: ADMIN_EMAIL.to_owned(),
         admin_password: Some(ADMIN_PASSWORD.to_owned()),
         audit_days: 400,
+        signing_key_days: 30,
+        trusted_proxies: catalog::Proxies::default(),
     }
 }
 
 /// Runs a catalog on a port of its own, and returns when it serves.
 pub async fn launch(config: Config, shutdown: &Shutdown) -> Channel {
+    launch_at(config, shutdown).await.1
+}
+
+/// The same, and tells where.
+pub async fn launch_at(config: Config, shutdown: &Shutdown) -> (String, Channel) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(catalog::run(config, listener, shutdown.clone()));
-    let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
+    let channel = Endpoint::from_shared(address.clone())
+        .unwrap()
+        .connect_lazy();
     let mut auth = AuthServiceClient::new(channel.clone());
     let keys = || pb::ListSigningKeysRequest {};
     while let Err(status) = auth.list_signing_keys(keys()).await {
         refused::<()>(Err(status), Code::Unavailable, "NOT_READY");
     }
-    channel
+    (address, channel)
+}
+
+/// The way there from an address of this machine.
+pub fn channel_from(address: &str, source: &str) -> Channel {
+    (Endpoint::from_shared(address.to_owned()).unwrap())
+        .local_address(Some(source.parse().unwrap()))
+        .connect_lazy()
 }
 
 pub async fn sign_in(
@@ -106,16 +126,27 @@ impl Catalog {
     pub async fn start() -> Self {
         let (database, folder) = (Database::new().await, Folder::new());
         let shutdown = Shutdown::new();
-        let channel = launch(config(&database, &folder), &shutdown).await;
+        let (address, channel) = launch_at(config(&database, &folder), &shutdown).await;
         let mut catalog = Self {
             database,
             admin_token: String::new(),
             folder,
+            address,
             channel,
             shutdown,
         };
         catalog.admin_token = catalog.login(ADMIN_EMAIL, ADMIN_PASSWORD).await.unwrap();
         catalog
+    }
+
+    /// The same after a restart: nothing but the database and the key files has stayed.
+    pub async fn restarted(mut self) -> Self {
+        self.shutdown.soft.cancel();
+        self.shutdown.tasks.wait().await;
+        self.shutdown = Shutdown::new();
+        let config = config(&self.database, &self.folder);
+        (self.address, self.channel) = launch_at(config, &self.shutdown).await;
+        self
     }
 
     /// The way to another replica, which stops with the first.
@@ -125,6 +156,49 @@ impl Catalog {
 
     pub async fn login(&self, email: &str, password: &str) -> Result<String, Status> {
         Ok(sign_in(&self.channel, email, password).await?.access_token)
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Begins a session.
+    pub async fn sign_in(&self, email: &str, password: &str) -> Result<pb::LoginResponse, Status> {
+        sign_in(&self.channel, email, password).await
+    }
+
+    /// The same from an address of this machine.
+    pub async fn sign_in_from(
+        &self,
+        source: &str,
+        email: &str,
+        password: &str,
+    ) -> Result<pb::LoginResponse, Status> {
+        sign_in(&channel_from(&self.address, source), email, password).await
+    }
+
+    /// With the password `PASSWORD`, and of the role that is said.
+    pub async fn user(&self, email: &str, role: pb::UserRole) -> pb::User {
+        let user = pb::User {
+            email: email.to_owned(),
+            name: "Jane Doe".to_owned(),
+            role: role.into(),
+            ..pb::User::default()
+        };
+        let request = pb::CreateUserRequest {
+            user: Some(user),
+            password: PASSWORD.to_owned(),
+            request_id: String::new(),
+        };
+        let mut users = self.users(&self.admin_token);
+        users.create_user(request).await.unwrap().into_inner()
+    }
+
+    /// As the catalog itself, for what no call shows.
+    pub async fn pool(&self) -> sqlx::PgPool {
+        sqlx::PgPool::connect(&self.database.catalog_url())
+            .await
+            .unwrap()
     }
 
     pub fn service_token(&self) -> String {
@@ -157,9 +231,13 @@ impl Catalog {
         self.clients_as(&self.admin_token)
     }
 
+    pub fn workflows_as(&self, token: &str) -> WorkflowServiceClient<Called> {
+        WorkflowServiceClient::new(self.called(token))
+    }
+
     /// As the administrator.
     pub fn workflows(&self) -> WorkflowServiceClient<Called> {
-        WorkflowServiceClient::new(self.called(&self.admin_token))
+        self.workflows_as(&self.admin_token)
     }
 
     pub fn api_keys(&self, token: &str) -> ApiKeyServiceClient<Called> {

@@ -4,6 +4,7 @@
     reason = "a test that unwraps fails with the place; that is all a test needs"
 )]
 
+mod accounts;
 mod api_keys;
 mod apply;
 mod audit;
@@ -16,8 +17,11 @@ mod export;
 mod harness;
 mod identity;
 mod lists;
+mod login_limits;
 mod names;
+mod passwords;
 mod publishing;
 mod requests;
+mod sessions;
 mod standing;
 mod workflows;

@@ -40,7 +40,8 @@ macro_rules! statement {
         sqlx::query_as!(
             User,
             r#"-- catalog.list_users
-            select id, email, name, role::text as "role!: Word", groups, created_at, updated_at, revision
+            select id, email, name, role::text as "role!: Word", groups, is_active, created_at, updated_at,
+                   revision
             from catalog.users
             where ($1::text is null or email = $1)
               and ($2::text is null or $2 = 'ADMIN' and role = 'ADMIN' or $2 = 'USER' and role = 'USER')
