@@ -3,10 +3,12 @@
 
 mod access;
 mod bad_input;
+mod branches;
 mod clients;
 mod contract;
 mod counting;
 mod house;
+mod incidents;
 mod onboarding;
 mod revocation;
 mod running;

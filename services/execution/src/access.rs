@@ -29,6 +29,18 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/SignalExecution",
+        Access::User,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/ResolveIncident",
+        Access::User,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/BroadcastSignal",
+        Access::User,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
         Access::Admin,
     ),

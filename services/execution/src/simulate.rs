@@ -10,7 +10,9 @@ use model::kind::Kind;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::engine::{self, Branch, Change, Command, Execution, Failure, Hold, Outcome};
+use crate::engine::{
+    self, Actor, Branch, Change, Command, Execution, Failure, Hold, Outcome, Resolution,
+};
 
 /// What one simulation may come to: it is kept in memory until it is over, and a start stores it at once.
 /// Every activation that an execution can have is allowed, if few of its attempts fail.
@@ -99,8 +101,17 @@ pub fn run(
         time = time.max(ready_at(branch));
         command = match branch.hold {
             Hold::Runnable => Command::Resume,
-            Hold::Timer { .. } => Command::Wake { seq: branch.seq },
-            Hold::Job { .. } | Hold::Person { .. } => {
+            Hold::Timer { .. } | Hold::Join { .. } => Command::Wake { seq: branch.seq },
+            // Nobody is there to resolve it: it fails as it would without parking.
+            Hold::Incident { .. } => Command::Resolve {
+                seq: branch.seq,
+                actor: Actor {
+                    id: "simulation".to_owned(),
+                    ..Actor::default()
+                },
+                resolution: Resolution::GiveUp,
+            },
+            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } => {
                 let turn = used.entry(branch.step).or_default();
                 let outcome = answer(graph, branch.step, *turn, mocks, time);
                 *turn += 1;
@@ -133,6 +144,7 @@ fn outputs(change: &Change, ended: usize) -> usize {
 fn ready_at(branch: &Branch) -> DateTime<Utc> {
     match branch.hold {
         Hold::Timer { until } => until,
+        Hold::Join { due_at } => due_at.unwrap_or(DateTime::<Utc>::MAX_UTC),
         _ => branch.times.available_at,
     }
 }

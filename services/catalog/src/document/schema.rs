@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use model::kind::{NOT_YET, RESERVED, StepType};
+use model::kind::{RESERVED, StepType};
 use serde_json::{Map, Value, json};
 
 use crate::fields;
@@ -151,7 +151,6 @@ fn step() -> Value {
             "config": {
                 "type": "object",
                 "description": "What is understood depends on stepType.",
-                "properties": Map::from_iter(NOT_YET.map(|key| (key.to_owned(), json!(false)))),
             },
         },
         "required": ["name", "stepType"],

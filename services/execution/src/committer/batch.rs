@@ -213,10 +213,21 @@ impl<'a> Unit<'a> {
             .expect("branches are found with their execution");
         let command = match action {
             Action::Start | Action::Resume => engine::Command::Resume,
-            Action::Cancel { reason } => engine::Command::Cancel {
+            Action::Cancel { reason, compensate } => engine::Command::Cancel {
                 reason: reason.clone(),
+                compensate: *compensate,
             },
             Action::Wake => engine::Command::Wake { seq },
+            Action::Signal(signal) => engine::Command::Signal(signal.clone()),
+            Action::Resolve(resolution) => engine::Command::Resolve {
+                seq,
+                actor: pending.command.actor.clone(),
+                resolution: resolution.clone(),
+            },
+            Action::Deliver(data) => engine::Command::Deliver {
+                seq,
+                data: data.clone(),
+            },
             Action::Answer(answer) => engine::Command::Answer {
                 seq,
                 actor: pending.command.actor.clone(),

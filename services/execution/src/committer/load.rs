@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::cache::Remembered;
-use crate::engine::{Branch, Change, Context, Execution, Hold, Memory, Times};
+use crate::engine::{Branch, Change, Context, Execution, Failure, Hold, Memory, Times};
 use crate::store::load::{self, BranchRow, LockedExecution};
 
 /// An execution in a transaction: how it was found, and what commands have made of it.
@@ -143,6 +143,11 @@ fn blank(at: DateTime<Utc>) -> Memory {
         outputs: Vec::new(),
         context_bytes: 0,
         effort: 0,
+        arrived: Default::default(),
+        late: Default::default(),
+        signals: Vec::new(),
+        to_undo: Vec::new(),
+        closing: None,
     }
 }
 
@@ -234,6 +239,20 @@ fn revive(graph: &Graph, row: BranchRow) -> Result<Branch> {
         },
         "person" => Hold::Person {
             claimed_by: row.held_by,
+            due_at: row.wake_at,
+        },
+        "signal" => Hold::Signal {
+            name: row.signal_name.unwrap_or_default(),
+            correlation: row.correlation,
+            due_at: row.wake_at,
+        },
+        "incident" => Hold::Incident {
+            failure: Failure::new(
+                &row.error_code.unwrap_or_default(),
+                row.error.unwrap_or_default(),
+            ),
+        },
+        "join" => Hold::Join {
             due_at: row.wake_at,
         },
         "timer" => Hold::Timer {

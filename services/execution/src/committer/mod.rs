@@ -23,7 +23,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
-use crate::engine::{Actor, Answer, Change, Execution};
+use crate::engine::{Actor, Answer, Change, Execution, Resolution, Signal};
 use crate::outbox::OutboxRow;
 use crate::store;
 
@@ -75,9 +75,17 @@ pub enum Action {
     Resume,
     Cancel {
         reason: String,
+        /// Whether what was done is undone first.
+        compensate: bool,
     },
     /// What a person or a worker does.
     Answer(Answer),
+    /// A named message for the execution.
+    Signal(Signal),
+    /// The same for a wait that waits for it.
+    Deliver(Map<String, Value>),
+    /// What an operator makes of an incident.
+    Resolve(Resolution),
     /// The instant of a wait has come. Nothing happens if it has not.
     Wake,
 }

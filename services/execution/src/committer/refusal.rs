@@ -62,10 +62,15 @@ pub(super) fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Ve
                 | engine::Answer::Throw { .. }
         )
     );
+    let awaited = matches!(action, Action::Deliver(_));
     match missing {
         Some(Missing::Busy) => Verdict::Busy,
         _ if matches!(action, Action::Wake) => Verdict::Done(Uuid::nil().into()),
         Some(Missing::Over) => Verdict::Refused(refused(Refusal::BranchGone, action)),
+        _ if awaited => Verdict::Refused(refused(Refusal::BranchGone, action)),
+        _ if matches!(action, Action::Resolve(_)) => {
+            Verdict::Refused(Error::not_found("incident", id))
+        }
         _ if is_job => Verdict::Refused(Error::not_found("job", id)),
         _ => Verdict::Refused(Error::not_found("task", id)),
     }
@@ -82,6 +87,12 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
         Refusal::BranchGone | Refusal::ExecutionFinished(_) if is_decision => {
             Error::precondition("TASK_FINISHED", "the task is over")
         }
+        Refusal::BranchGone if matches!(action, Action::Resolve(_)) => {
+            Error::precondition("INCIDENT_RESOLVED", "the incident is over")
+        }
+        Refusal::BranchGone if matches!(action, Action::Deliver(_)) => {
+            Error::precondition("SIGNAL_NOT_AWAITED", "nobody waits for the signal any more")
+        }
         Refusal::ExecutionFinished(_) if !matches!(action, Action::Answer(_)) => {
             Error::precondition("EXECUTION_FINISHED", message)
         }
@@ -91,6 +102,10 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
                 "the job is not held by this worker (any more); nothing was changed",
             )
         }
+        Refusal::Closing(_) => Error::precondition("EXECUTION_CLOSING", message),
+        Refusal::NotAnIncident => Error::precondition("NOT_AN_INCIDENT", message),
+        Refusal::ContextFull => Error::precondition("LIMIT_EXCEEDED", message),
+        Refusal::TooManySignals => Error::precondition("TOO_MANY_SIGNALS", message),
         Refusal::NotATask => Error::precondition("NOT_A_TASK", message),
         Refusal::NotAJob => Error::precondition("NOT_A_JOB", message),
         Refusal::WrongAnswer { .. } => Error::precondition("WRONG_ANSWER", message),

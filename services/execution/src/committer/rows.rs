@@ -16,7 +16,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::load::{Loaded, entered, left};
-use crate::engine::{Branch, Execution, Hold, Log};
+use crate::engine::{Branch, Execution, Failure, Hold, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
 use crate::store;
@@ -136,9 +136,10 @@ impl Rows {
         rows.updated_at.push(execution.memory.last_at);
         rows.workflow_version.push(execution.version);
         rows.started_by.push(birth.started_by);
-        let failure = execution.failure.as_ref();
+        let failure = failure(execution);
         rows.error.push(failure.map(|f| f.message.clone()));
         rows.error_code.push(failure.map(|f| f.code.clone()));
+        rows.closing_as.push(closing_as(execution));
         rows.simulation.push(loaded.simulation);
         rows.event_count.push(execution.event_count);
     }
@@ -157,8 +158,9 @@ impl Rows {
             created_at: execution.started_at,
             updated_at: execution.memory.last_at,
             workflow_version: execution.version,
-            error: execution.failure.as_ref().map(|f| f.message.clone()),
-            error_code: execution.failure.as_ref().map(|f| f.code.clone()),
+            error: failure(execution).map(|f| f.message.clone()),
+            error_code: failure(execution).map(|f| f.code.clone()),
+            closing_as: closing_as(execution),
             revision: 1,
             waits: Some(Json(waits.collect())),
         };
@@ -170,9 +172,10 @@ impl Rows {
         rows.id.push(execution.id);
         rows.status.push(execution.status.to_string());
         rows.completed_at.push(execution.completed_at);
-        let failure = execution.failure.as_ref();
+        let failure = failure(execution);
         rows.error.push(failure.map(|f| f.message.clone()));
         rows.error_code.push(failure.map(|f| f.code.clone()));
+        rows.closing_as.push(closing_as(execution));
         rows.event_count.push(execution.event_count);
         rows.updated_at.push(execution.memory.last_at);
     }
@@ -279,6 +282,22 @@ fn mint(loaded: &mut Loaded) {
     }
 }
 
+/// Why an execution failed, or will have.
+fn failure(execution: &Execution) -> Option<&Failure> {
+    let closing = execution
+        .memory
+        .closing
+        .as_ref()
+        .map(|closing| &closing.failure);
+    execution.failure.as_ref().or(closing)
+}
+
+/// What an execution that is being undone will be.
+fn closing_as(execution: &Execution) -> Option<String> {
+    let closing = execution.memory.closing.as_ref()?;
+    (!execution.status.is_final()).then(|| closing.status().to_string())
+}
+
 /// What a branch waits for, as its row says it.
 fn wait(graph: &Graph, branch: &Branch) -> Wait {
     let (kind, job_type, held_by) = match &branch.hold {
@@ -286,6 +305,19 @@ fn wait(graph: &Graph, branch: &Branch) -> Wait {
         Hold::Job { job_type, .. } => ("job", Some(job_type.clone()), None),
         Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
         Hold::Timer { .. } => ("timer", None, None),
+        Hold::Join { .. } => ("join", None, None),
+        Hold::Signal { .. } => ("signal", None, None),
+        Hold::Incident { .. } => ("incident", None, None),
+    };
+    let (signal_name, correlation) = match &branch.hold {
+        Hold::Signal {
+            name, correlation, ..
+        } => (Some(name.clone()), correlation.clone()),
+        _ => (None, None),
+    };
+    let (error_code, error) = match &branch.hold {
+        Hold::Incident { failure } => (Some(failure.code.clone()), Some(failure.message.clone())),
+        _ => (None, None),
     };
     let audience = match &graph.nodes[branch.step].kind {
         Kind::Approval(audience) | Kind::DataEntry(audience) => Some(audience),
@@ -302,6 +334,10 @@ fn wait(graph: &Graph, branch: &Branch) -> Wait {
         held_by,
         task_group: audience.and_then(|audience| audience.group.clone()),
         assignees: audience.map_or_else(Vec::new, |audience| audience.assignees.clone()),
+        signal_name,
+        correlation,
+        error_code,
+        error,
     }
 }
 
@@ -319,6 +355,10 @@ fn push_wait(rows: &mut Waits, execution: &Execution, wait: Wait) {
     rows.held_by.push(wait.held_by);
     rows.task_group.push(wait.task_group);
     rows.assignees.push(json!(wait.assignees));
+    rows.signal_name.push(wait.signal_name);
+    rows.correlation.push(wait.correlation);
+    rows.error_code.push(wait.error_code);
+    rows.error.push(wait.error);
 }
 
 fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
@@ -383,6 +423,7 @@ mod tests {
                 error_code: vec![None],
                 simulation: vec![false],
                 event_count: vec![1],
+                closing_as: vec![None],
             },
             ..Rows::default()
         };

@@ -48,7 +48,11 @@ async fn silent_catalog_stops_nothing_but_starts() {
                 tokio::task::yield_now().await;
             }
             let reason = String::new();
-            let cancel = command(Target::Execution(Uuid::nil()), Action::Cancel { reason });
+            let cancel = Action::Cancel {
+                reason,
+                compensate: false,
+            };
+            let cancel = command(Target::Execution(Uuid::nil()), cancel);
             committer.submit(cancel).await.unwrap_err()
         };
         tokio::select! {

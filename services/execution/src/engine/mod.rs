@@ -2,9 +2,13 @@
 //! Invariant: a refused command changes nothing, and a final status never changes.
 
 mod answer;
+mod compensate;
+mod incident;
+mod join;
 mod route;
 mod run;
 mod settle;
+mod signal;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -18,7 +22,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use answer::{Actor, Answer, Decision};
+pub use incident::Resolution;
 pub use settle::Outcome;
+pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
 pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times};
 
 /// Activations that one command may run before the branches queue themselves: cancel and limits apply
@@ -49,10 +55,20 @@ pub enum Command {
         actor: Actor,
         answer: Answer,
     },
+    /// A named message for whoever waits for it here, or will.
+    Signal(Signal),
+    /// The same for this branch only.
+    Deliver { seq: i32, data: Map<String, Value> },
+    /// An operator ends an incident.
+    Resolve {
+        seq: i32,
+        actor: Actor,
+        resolution: Resolution,
+    },
     /// A branch ends, whoever decided it: used by simulations.
     Settle { seq: i32, outcome: Outcome },
-    /// End the execution as CANCELLED.
-    Cancel { reason: String },
+    /// End the execution as CANCELLED, at once or after undoing what was done.
+    Cancel { reason: String, compensate: bool },
 }
 
 /// Why a command was not obeyed. Nothing changed.
@@ -82,6 +98,16 @@ pub enum Refusal {
     TaskClaimed(String),
     #[error("the task is not claimed by you")]
     NotClaimed,
+    #[error("the execution is being undone and will be {0}")]
+    Closing(ExecutionStatus),
+    #[error("this is not an incident")]
+    NotAnIncident,
+    #[error("input and outputs together would exceed {MAX_CONTEXT_BYTES} bytes")]
+    ContextFull,
+    #[error(
+        "the execution keeps {MOST_SIGNALS} signals, or 256 KiB of them, that nobody has taken"
+    )]
+    TooManySignals,
 }
 
 /// A new execution, before its first step.
@@ -106,6 +132,11 @@ pub fn begin(graph: &Graph, id: Uuid, input: Map<String, Value>, now: DateTime<U
             outputs: Vec::new(),
             context_bytes: json::measure(&input, json::INPUT).unwrap_or(json::INPUT.bytes),
             effort: 0,
+            arrived: Default::default(),
+            late: Default::default(),
+            signals: Vec::new(),
+            to_undo: Vec::new(),
+            closing: None,
         },
         context: Context {
             data: input,
@@ -147,11 +178,18 @@ pub fn advance(
         Command::Resume => {}
         Command::Wake { seq } => step.wake(seq)?,
         Command::Answer { seq, actor, answer } => step.answer(seq, &actor, answer)?,
+        Command::Signal(signal) => step.signal(signal)?,
+        Command::Deliver { seq, data } => step.deliver(seq, data)?,
+        Command::Resolve {
+            seq,
+            actor,
+            resolution,
+        } => step.resolve(seq, &actor, resolution)?,
         Command::Settle { seq, outcome } => {
             let branch = step.take(seq)?;
             step.settle(branch, outcome);
         }
-        Command::Cancel { reason } => step.cancel(reason),
+        Command::Cancel { reason, compensate } => step.cancel(reason, compensate)?,
     }
     step.run_ready();
     step.execution.memory.last_at = step.now;

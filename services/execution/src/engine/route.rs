@@ -2,6 +2,8 @@
 //! was judged is told with the values that were seen.
 
 use model::condition::Verdict;
+use model::graph::Edge;
+use model::kind::Kind;
 use serde_json::{Map, Value, json};
 
 use super::Step;
@@ -26,13 +28,17 @@ impl Route {
 
 impl Step<'_> {
     /// Judges what leaves `step`: after a failure only the catches, after success only the others,
-    /// where the default is taken if nothing else holds. `seen` is what conditions see as `step`.
+    /// where the default is taken if nothing else holds. A `parallel` step takes all that hold. `seen` is what conditions see as `step`.
     pub(super) fn route(&self, step: usize, seen: &Value, failed: bool) -> Route {
         let graph = self.graph;
         let outgoing = &graph.nodes[step].outgoing;
         let mut candidates = Vec::new();
-        let mut taken = None;
+        let takes_all = matches!(graph.nodes[step].kind, Kind::Parallel);
+        let mut taken: Vec<&Edge> = Vec::new();
         for edge in outgoing.iter().filter(|edge| edge.is_catch == failed) {
+            if edge.is_default && !taken.is_empty() {
+                break;
+            }
             let mut told = match &edge.condition {
                 Some(condition) => {
                     self.effort.spend(JUDGING);
@@ -50,8 +56,10 @@ impl Step<'_> {
             }
             candidates.push(Value::Object(told));
             if holds {
-                taken = Some(edge);
-                break;
+                taken.push(edge);
+                if !takes_all {
+                    break;
+                }
             }
         }
         let ids: Vec<_> = taken

@@ -17,11 +17,23 @@ use super::{ACTIVATION_EFFORT, MAX_ACTIVATIONS, MAX_EFFORT, Step};
 impl Step<'_> {
     pub(super) fn start(&mut self) {
         self.execution.status = ExecutionStatus::Running;
-        self.arrive(self.graph.start);
+        self.arrive(self.graph.start, &[]);
     }
 
-    /// A branch reaches a step; it runs in `run_ready`.
-    pub(super) fn arrive(&mut self, step: usize) {
+    /// A branch that is over goes on to these steps, each with a branch of its own.
+    pub(super) fn go_to(&mut self, from: &Branch, steps: Vec<usize>) {
+        let late = self.execution.memory.late.remove(&from.seq);
+        let late = late.unwrap_or_default();
+        for step in steps {
+            self.arrive(step, &late);
+        }
+    }
+
+    /// A branch reaches a step; it runs in `run_ready`. The joins of `late` have gone on without it.
+    fn arrive(&mut self, step: usize, late: &[usize]) {
+        if self.execution.status.is_final() || self.merges(step, late) {
+            return;
+        }
         let memory = &mut self.execution.memory;
         memory.activations += 1;
         if memory.activations > MAX_ACTIVATIONS {
@@ -29,24 +41,21 @@ impl Step<'_> {
                 "LIMIT_EXCEEDED",
                 format!("more than {MAX_ACTIVATIONS} activations"),
             );
-            self.finish(ExecutionStatus::Failed, Some(failure));
+            self.close_failed(failure);
             return;
         }
         let step_id = self.graph.definition.steps[step].id;
         let arrivals = memory.arrivals.entry(step_id).or_default();
         *arrivals += 1;
         let activation = *arrivals;
-        let times = Times {
-            arrived_at: self.now,
-            queued_at: self.now,
-            available_at: self.now,
-            assigned_at: None,
-            started_at: self.now,
-        };
-        self.begin_attempt(step, activation, 1, times, Hold::Runnable);
+        let times = Times::fresh(self.now);
+        let seq = self.begin_attempt(step, activation, 1, times, Hold::Runnable);
+        if !late.is_empty() {
+            self.execution.memory.late.insert(seq, late.to_vec());
+        }
     }
 
-    /// Opens the log and the branch of an attempt.
+    /// Opens the log and the branch of an attempt; returns its seq.
     pub(super) fn begin_attempt(
         &mut self,
         step: usize,
@@ -54,11 +63,12 @@ impl Step<'_> {
         attempt: i32,
         times: Times,
         hold: Hold,
-    ) {
+    ) -> i32 {
         self.execution.memory.log_count += 1;
+        let seq = self.execution.memory.log_count;
         let branch = Branch {
             id: Uuid::nil(),
-            seq: self.execution.memory.log_count,
+            seq,
             step,
             activation,
             attempt,
@@ -66,13 +76,20 @@ impl Step<'_> {
             hold,
         };
         self.execution.branches.push(branch);
+        seq
     }
 
     /// Runs branches that wait for nothing, until none is left or the slice ends.
     pub(super) fn run_ready(&mut self) {
         while !self.execution.status.is_final() && self.is_affordable() {
+            if self.judge_joins(false) {
+                continue;
+            }
             let ready = |branch: &Branch| branch.hold == Hold::Runnable;
             let Some(at) = self.execution.branches.iter().position(ready) else {
+                if self.judge_joins(true) {
+                    continue;
+                }
                 break;
             };
             if self.budget == 0 {
@@ -89,7 +106,9 @@ impl Step<'_> {
             let branch = &self.execution.branches[at];
             if branch.id.is_nil() && !self.change.logs.contains_key(&branch.seq) {
                 let status = match branch.hold {
-                    Hold::Timer { .. } => StepStatus::Running,
+                    Hold::Timer { .. } | Hold::Join { .. } | Hold::Signal { .. } => {
+                        StepStatus::Running
+                    }
                     _ => StepStatus::Pending,
                 };
                 let log = self.log(branch, status);
@@ -107,8 +126,10 @@ impl Step<'_> {
         if self.effort.is_exhausted() || memory.effort > MAX_EFFORT {
             let costly =
                 "the conditions and expressions of one step, or of all, go through too much data";
+            // What is undone may be what costs too much.
             let failure = Failure::new("LIMIT_EXCEEDED", costly);
-            self.finish(ExecutionStatus::Failed, Some(failure));
+            self.execution.memory.to_undo.clear();
+            self.close_failed(failure);
             return false;
         }
         self.slice_effort += spent;
@@ -140,7 +161,12 @@ impl Step<'_> {
                 };
                 self.settle(branch, done(Map::new(), Some(message)));
             }
-            Kind::Decision => self.settle(branch, done(Map::new(), None)),
+            Kind::Decision | Kind::Parallel => self.settle(branch, done(Map::new(), None)),
+            Kind::Join(_) => self.wait_at_join(branch),
+            Kind::Signal { name, correlation } => {
+                self.wait_for_signal(branch, name, correlation.as_ref());
+            }
+            Kind::End(end) => self.end_all(&branch, end),
             Kind::Transform(outputs) => {
                 let outcome = self.with_scope(&Value::Null, |scope| {
                     let mut object = Map::new();

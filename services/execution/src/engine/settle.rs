@@ -4,10 +4,11 @@
 use chrono::{DateTime, Utc};
 use model::instant::later;
 use model::json;
-use model::kind::Kind;
+use model::kind::{End, Kind};
 use model::status::{ExecutionStatus, StepStatus};
 use serde_json::{Map, Value};
 
+use super::compensate::Closing;
 use super::state::{Branch, Failure, Hold, Log, OutputRef, Times};
 use super::{MAX_CONTEXT_BYTES, Refusal, Step};
 
@@ -49,6 +50,14 @@ impl Step<'_> {
         }
         self.remember(&branch, &output, bytes);
 
+        if self.is_closing() {
+            self.end(&branch, StepStatus::Completed, |log| {
+                log.message = message;
+                log.data = (!output.is_empty()).then_some(output);
+            });
+            return self.undo_next();
+        }
+        self.note_done(&branch);
         let name = &self.graph.definition.steps[branch.step].name;
         let seen = serde_json::json!({ "name": name, "status": StepStatus::Completed.as_str() });
         let (seen, output) = with_output(seen, output, |seen| self.route(branch.step, seen, false));
@@ -64,9 +73,7 @@ impl Step<'_> {
                 });
             }
         });
-        for to in seen.to {
-            self.arrive(to);
-        }
+        self.go_to(&branch, seen.to);
     }
 
     /// Lets an output show in the context, and forgets what it hides.
@@ -149,17 +156,15 @@ impl Step<'_> {
             started_at: self.now,
         };
         let hold = self.job(branch.step, available_at);
-        self.begin_attempt(
-            branch.step,
-            branch.activation,
-            branch.attempt + 1,
-            times,
-            hold,
-        );
+        self.try_again(&branch, times, hold);
     }
 
-    /// The final failure of a step: a catch that holds, else skipped if optional, else the execution fails.
+    /// The final failure of a step: a catch that holds, else skipped if optional, else parked if the step
+    /// says so, else the execution fails.
     fn fail(&mut self, branch: Branch, failure: Failure) {
+        if self.is_closing() {
+            return self.park(&branch, failure);
+        }
         let step = &self.graph.definition.steps[branch.step];
         let seen = serde_json::json!({
             "name": step.name,
@@ -172,7 +177,7 @@ impl Step<'_> {
                 log.failure = Some(failure);
                 log.route = caught.told;
             });
-            caught.to.into_iter().for_each(|to| self.arrive(to));
+            self.go_to(&branch, caught.to);
         } else if !step.is_required {
             let seen =
                 serde_json::json!({ "name": step.name, "status": StepStatus::Skipped.as_str() });
@@ -182,7 +187,9 @@ impl Step<'_> {
                 log.failure = Some(failure);
                 log.route = on.told;
             });
-            on.to.into_iter().for_each(|to| self.arrive(to));
+            self.go_to(&branch, on.to);
+        } else if self.graph.nodes[branch.step].parks {
+            self.park(&branch, failure);
         } else {
             let told = format!("step {:?} failed: {}", step.name, failure.message);
             let whole = Failure::new(&failure.code, told);
@@ -190,7 +197,7 @@ impl Step<'_> {
                 log.failure = Some(failure);
                 log.route = caught.told;
             });
-            self.finish(ExecutionStatus::Failed, Some(whole));
+            self.close_failed(whole);
         }
     }
 
@@ -200,12 +207,45 @@ impl Step<'_> {
         self.end(&branch, StepStatus::Failed, |log| {
             log.failure = Some(failure.clone());
         });
-        self.finish(ExecutionStatus::Failed, Some(failure));
+        self.close_failed(failure);
     }
 
-    pub(super) fn cancel(&mut self, reason: String) {
+    /// The execution fails, after what was done has been undone.
+    pub(super) fn close_failed(&mut self, failure: Failure) {
+        self.close(Closing {
+            cancelled: false,
+            failure,
+        });
+    }
+
+    /// An `end` step was reached: it is over, and with it everything else.
+    pub(super) fn end_all(&mut self, branch: &Branch, end: &End) {
+        self.end(branch, StepStatus::Completed, |log| {
+            log.message = Some("ends the execution".to_owned());
+        });
+        match &end.failure {
+            None => self.finish(ExecutionStatus::Completed, None),
+            Some((code, message)) => {
+                let failure = Failure::new(code, message);
+                self.close_failed(failure);
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, reason: String, compensate: bool) -> Result<(), Refusal> {
+        if let Some(closing) = &self.execution.memory.closing {
+            return Err(Refusal::Closing(closing.status()));
+        }
         let failure = Failure::new("CANCELLED", reason);
-        self.finish(ExecutionStatus::Cancelled, Some(failure));
+        if compensate {
+            self.close(Closing {
+                cancelled: true,
+                failure,
+            });
+        } else {
+            self.finish(ExecutionStatus::Cancelled, Some(failure));
+        }
+        Ok(())
     }
 
     /// The end of the execution: what is still active is withdrawn.
@@ -222,7 +262,7 @@ impl Step<'_> {
     }
 
     /// Writes the final log of an attempt.
-    fn end(&mut self, branch: &Branch, status: StepStatus, fill: impl FnOnce(&mut Log)) {
+    pub(super) fn end(&mut self, branch: &Branch, status: StepStatus, fill: impl FnOnce(&mut Log)) {
         self.execution.event_count += 1;
         let mut log = self.log(branch, status);
         log.completed_at = Some(self.now);
@@ -242,12 +282,16 @@ impl Step<'_> {
         }
         let failed = |code, message: &str| Outcome::Failed(Failure::new(code, message));
         let outcome = match &branch.hold {
-            Hold::Runnable => return Ok(()),
+            Hold::Runnable | Hold::Incident { .. } => return Ok(()),
             Hold::Timer { until } => Outcome::Done {
                 output: Map::new(),
                 message: Some(format!("waited until {until:?}")),
             },
             Hold::Person { .. } => failed("TIMEOUT", "nobody decided in time"),
+            Hold::Signal { name, .. } => {
+                failed("TIMEOUT", &format!("signal {name:?} did not come in time"))
+            }
+            Hold::Join { .. } => failed("TIMEOUT", "the other branches did not come in time"),
             Hold::Job { held_by: None, .. } => {
                 failed("QUEUE_TIMEOUT", "no worker took the job in time")
             }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::compensate::Closing;
+use super::signal::Signal;
+
 /// One execution as the engine sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Execution {
@@ -47,6 +50,21 @@ pub struct Memory {
     /// What judging has cost so far, in values touched.
     #[serde(default)]
     pub effort: u64,
+    /// By the seq of a branch that waits at a join: how many have come there; absent means itself alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arrived: BTreeMap<i32, u32>,
+    /// By the seq of a branch: the joins (as indices of steps) that have gone on without it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late: BTreeMap<i32, Vec<usize>>,
+    /// Signals that nobody has taken, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<Signal>,
+    /// Steps that undo what was done, one for each activation; the last one comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to_undo: Vec<usize>,
+    /// Set while what was done is being undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
 }
 
 /// A log whose output shows in the context.
@@ -130,6 +148,18 @@ pub enum Hold {
     },
     /// An instant. Starts when a wait step is reached; ended by the clock.
     Timer { until: DateTime<Utc> },
+    /// Other branches. Starts when the first one comes to a join; ended when enough have come, when no other
+    /// can, or by `due_at`.
+    Join { due_at: Option<DateTime<Utc>> },
+    /// A named message. Starts when a signal step is reached and none was kept for it; ended by the message
+    /// or `due_at`.
+    Signal {
+        name: String,
+        correlation: Option<String>,
+        due_at: Option<DateTime<Utc>>,
+    },
+    /// An operator. Starts when a step that parks has failed for good; ended by a resolution.
+    Incident { failure: Failure },
 }
 
 impl Hold {
@@ -138,14 +168,17 @@ impl Hold {
         match self {
             Self::Runnable => Some(since),
             Self::Job { wake_at, .. } => *wake_at,
-            Self::Person { due_at, .. } => *due_at,
+            Self::Person { due_at, .. } | Self::Join { due_at } | Self::Signal { due_at, .. } => {
+                *due_at
+            }
             Self::Timer { until } => Some(*until),
+            Self::Incident { .. } => None,
         }
     }
 }
 
 /// Why an attempt or an execution failed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// A stable UPPER_SNAKE word, or a worker's own.
     pub code: String,

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, simulation, view, watch};
+use super::{Change, incidents, signals, simulation, view, watch};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;
@@ -77,7 +77,9 @@ impl Executions {
         let mut call = Change::read(request, |body| &mut body.request_id)?;
         let target = Target::Execution(call.input.uuid("id", &call.body.id));
         let reason = call.input.text("reason", &call.body.reason, 0..=1000);
-        self.submit(call.command("CancelExecution", target, Action::Cancel { reason })?)
+        let compensate = call.body.compensate;
+        let action = Action::Cancel { reason, compensate };
+        self.submit(call.command("CancelExecution", target, action)?)
             .await
     }
 
@@ -270,6 +272,30 @@ impl ExecutionService for Executions {
         request: Request<pb::CancelExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         Ok(Response::new(self.cancel(request).await?))
+    }
+
+    async fn resolve_incident(
+        &self,
+        request: Request<pb::ResolveIncidentRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let command = incidents::resolve(request)?;
+        Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn signal_execution(
+        &self,
+        request: Request<pb::SignalExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let command = signals::to_one(&self.service, request).await?;
+        Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn broadcast_signal(
+        &self,
+        request: Request<pb::BroadcastSignalRequest>,
+    ) -> Result<Response<pb::BroadcastSignalResponse>, Status> {
+        let told = signals::to_all(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
     }
 
     async fn check_executions(

@@ -4,7 +4,9 @@
 pub mod answer;
 mod executions;
 mod history;
+mod incidents;
 mod jobs;
+mod signals;
 mod simulation;
 mod tasks;
 #[cfg(test)]

@@ -139,6 +139,7 @@ fn execution_row(execution: engine::Execution, input: Map<String, Value>) -> Exe
         workflow_version: execution.version,
         error,
         error_code,
+        closing_as: None,
         revision: 1,
         waits: None,
     }

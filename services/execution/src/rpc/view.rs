@@ -17,6 +17,7 @@ use crate::store::tasks::Task;
 
 pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
     let status = ExecutionStatus::parse(&row.status).expect("the enum type has the same words");
+    let closing_as = row.closing_as.as_deref().and_then(ExecutionStatus::parse);
     pb::Execution {
         id: row.id.to_string(),
         workflow_id: row.workflow_id.to_string(),
@@ -31,6 +32,7 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
         error: row.error.unwrap_or_default(),
         error_code: row.error_code.unwrap_or_default(),
         waits,
+        closing_as: closing_as.map_or(0, |status| pb::ExecutionStatus::from(status).into()),
         revision: row.revision,
     }
 }
@@ -41,6 +43,9 @@ pub fn wait(row: &Wait, graph: &Graph) -> pb::Wait {
         "job" => pb::WaitKind::Job,
         "person" => pb::WaitKind::Person,
         "timer" => pb::WaitKind::Timer,
+        "join" => pb::WaitKind::Join,
+        "incident" => pb::WaitKind::Incident,
+        "signal" => pb::WaitKind::Signal,
         _ => pb::WaitKind::Unspecified,
     };
     pb::Wait {
@@ -86,6 +91,19 @@ fn reason(row: &Wait, kind: pb::WaitKind, graph: &Graph) -> String {
             Some(at) => format!("{} to come", instant(at)),
             None => "an instant to come".to_owned(),
         },
+        pb::WaitKind::Signal => {
+            let name = row.signal_name.as_deref().unwrap_or_default();
+            match &row.correlation {
+                Some(correlation) => format!("signal {name:?} for {correlation:?}"),
+                None => format!("signal {name:?}"),
+            }
+        }
+        pb::WaitKind::Incident => {
+            let code = row.error_code.as_deref().unwrap_or_default();
+            let message = row.error.as_deref().unwrap_or_default();
+            format!("an operator, after {code}: {message}")
+        }
+        pb::WaitKind::Join => "other branches to come".to_owned(),
         pb::WaitKind::Unspecified => String::new(),
     }
 }

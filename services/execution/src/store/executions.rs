@@ -26,6 +26,8 @@ pub struct Execution {
     pub workflow_version: i32,
     pub error: Option<String>,
     pub error_code: Option<String>,
+    /// What it will be once what was done is undone.
+    pub closing_as: Option<String>,
     pub revision: i64,
     /// What it waits for, of the same moment; not read in lists.
     pub waits: Option<Json<Vec<Wait>>>,
@@ -44,6 +46,10 @@ pub struct Wait {
     pub held_by: Option<String>,
     pub task_group: Option<String>,
     pub assignees: Vec<String>,
+    pub signal_name: Option<String>,
+    pub correlation: Option<String>,
+    pub error_code: Option<String>,
+    pub error: Option<String>,
 }
 
 /// What a list is restricted to; `None` restricts nothing.
@@ -67,10 +73,11 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execu
         r#"-- execution.get_execution
         select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-               workflow_version, error, error_code, revision,
+               workflow_version, error, error_code, closing_as::text, revision,
                (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
                   from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
-                               task_group, assignees
+                               task_group, assignees, signal_name, correlation,
+                               error_code, error
                           from execution.waits
                          where execution_id = e.id) w) as "waits: Json<Vec<Wait>>"
           from execution.workflow_executions e
@@ -141,7 +148,7 @@ macro_rules! statement {
             r#"-- execution.list_executions
             select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                    metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-                   workflow_version, error, error_code, revision,
+                   workflow_version, error, error_code, closing_as::text, revision,
                    null::json as "waits: Json<Vec<Wait>>"
               from execution.workflow_executions
              where ($1::uuid is null or workflow_id = $1)

@@ -41,6 +41,10 @@ pub struct BranchRow {
     pub available_at: DateTime<Utc>,
     pub assigned_at: Option<DateTime<Utc>>,
     pub started_at: DateTime<Utc>,
+    pub signal_name: Option<String>,
+    pub correlation: Option<String>,
+    pub error_code: Option<String>,
+    pub error: Option<String>,
 }
 
 /// Locks the executions named by id, or by one of their waits. Those that somebody else holds are left
@@ -114,7 +118,7 @@ pub async fn branches(
         r#"-- execution.branches
         select w.id, w.execution_id, w.step_id, w.kind, w.wake_at, w.job_type, w.held_by, w.lease_until,
                l.seq, l.activation, l.attempt, w.arrived_at, l.queued_at, l.available_at, l.assigned_at,
-               l.started_at
+               l.started_at, w.signal_name, w.correlation, w.error_code, w.error
         from execution.waits w
         join execution.execution_logs l on l.id = w.id
         where w.execution_id = any($1)
@@ -225,6 +229,33 @@ pub async fn due_waits(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<
         "-- execution.due_waits
         select id from execution.waits where wake_at <= clock_timestamp()
         order by wake_at limit $1",
+        limit,
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Who has waited for a signal since before `now`, in the order of their ids. Name, correlation and workflow
+/// restrict; the last two only if given.
+pub async fn signal_waits(
+    conn: &mut PgConnection,
+    (name, correlation, workflow_id): (&str, Option<&str>, Option<Uuid>),
+    (now, after): (DateTime<Utc>, Option<Uuid>),
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "-- execution.signal_waits
+        select id from execution.waits
+        where kind = 'signal' and signal_name = $1 and created_at <= $4
+          and ($2::text is null or correlation = $2)
+          and ($3::uuid is null or workflow_id = $3)
+          and ($5::uuid is null or id > $5)
+        order by id limit $6",
+        name,
+        correlation,
+        workflow_id,
+        now,
+        after,
         limit,
     )
     .fetch_all(conn)

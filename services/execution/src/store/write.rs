@@ -23,6 +23,7 @@ pub struct NewExecutions {
     pub error_code: Vec<Option<String>>,
     pub simulation: Vec<bool>,
     pub event_count: Vec<i32>,
+    pub closing_as: Vec<Option<String>>,
 }
 
 pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) -> sqlx::Result<()> {
@@ -33,16 +34,16 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         "-- execution.insert_executions
         insert into execution.workflow_executions (
             id, workflow_id, client_id, status, started_at, completed_at, metadata, created_at, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count)
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as)
         select id, workflow_id, client_id, status::execution.execution_status, started_at, completed_at,
             metadata, started_at, updated_at, workflow_version, started_by, error, error_code, simulation,
-            event_count
+            event_count, closing_as::execution.execution_status
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
             $7::jsonb[], $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[],
-            $13::bool[], $14::int[])
+            $13::bool[], $14::int[], $15::text[])
         as new (id, workflow_id, client_id, status, started_at, completed_at, metadata, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count)",
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as)",
         &rows.id,
         &rows.workflow_id,
         &rows.client_id,
@@ -57,6 +58,7 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         &rows.error_code as &[Option<String>],
         &rows.simulation,
         &rows.event_count,
+        &rows.closing_as as &[Option<String>],
     )
     .execute(conn)
     .await
@@ -73,6 +75,7 @@ pub struct MovedExecutions {
     pub error_code: Vec<Option<String>>,
     pub event_count: Vec<i32>,
     pub updated_at: Vec<DateTime<Utc>>,
+    pub closing_as: Vec<Option<String>>,
 }
 
 pub async fn move_executions(conn: &mut PgConnection, rows: &MovedExecutions) -> sqlx::Result<()> {
@@ -84,10 +87,11 @@ pub async fn move_executions(conn: &mut PgConnection, rows: &MovedExecutions) ->
         update execution.workflow_executions e
         set status = moved.status::execution.execution_status, completed_at = moved.completed_at,
             error = moved.error, error_code = moved.error_code, event_count = moved.event_count,
-            updated_at = moved.updated_at, revision = e.revision + 1
+            updated_at = moved.updated_at,
+            closing_as = moved.closing_as::execution.execution_status, revision = e.revision + 1
         from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[],
-            $7::timestamptz[])
-        as moved (id, status, completed_at, error, error_code, event_count, updated_at)
+            $7::timestamptz[], $8::text[])
+        as moved (id, status, completed_at, error, error_code, event_count, updated_at, closing_as)
         where e.id = moved.id",
         &rows.id,
         &rows.status,
@@ -96,6 +100,7 @@ pub async fn move_executions(conn: &mut PgConnection, rows: &MovedExecutions) ->
         &rows.error_code as &[Option<String>],
         &rows.event_count,
         &rows.updated_at,
+        &rows.closing_as as &[Option<String>],
     )
     .execute(conn)
     .await
@@ -226,6 +231,10 @@ pub struct Waits {
     pub task_group: Vec<Option<String>>,
     /// JSON arrays: SQL has no arrays of arrays of different lengths.
     pub assignees: Vec<Value>,
+    pub signal_name: Vec<Option<String>>,
+    pub correlation: Vec<Option<String>>,
+    pub error_code: Vec<Option<String>>,
+    pub error: Vec<Option<String>>,
 }
 
 pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result<()> {
@@ -236,16 +245,19 @@ pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result
         "-- execution.insert_waits
         insert into execution.waits (
             id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
-            available_at, job_type, timeout_ms, held_by, task_group, assignees)
+            available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
+            error_code, error)
         select id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group,
-            array(select jsonb_array_elements_text(assignees))
+            array(select jsonb_array_elements_text(assignees)), signal_name, correlation, error_code, error
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
             $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bigint[],
-            $13::text[], $14::text[], $15::jsonb[])
+            $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[],
+            $18::text[], $19::text[])
         as new (id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
-            available_at, job_type, timeout_ms, held_by, task_group, assignees)",
+            available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
+            error_code, error)",
         &rows.id,
         &rows.execution_id,
         &rows.workflow_id,
@@ -261,6 +273,10 @@ pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result
         &rows.held_by as &[Option<String>],
         &rows.task_group as &[Option<String>],
         &rows.assignees,
+        &rows.signal_name as &[Option<String>],
+        &rows.correlation as &[Option<String>],
+        &rows.error_code as &[Option<String>],
+        &rows.error as &[Option<String>],
     )
     .execute(conn)
     .await

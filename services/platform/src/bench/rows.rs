@@ -49,6 +49,7 @@ pub fn executions(ids: &Ids, count: usize, status: &str, events: i32) -> NewExec
         error_code: vec![None; count],
         simulation: vec![false; count],
         event_count: vec![events; count],
+        closing_as: vec![None; count],
     }
 }
 
@@ -142,6 +143,10 @@ pub fn waits(ids: &Ids, logs: &Logs, step: usize) -> Waits {
         held_by: vec![None; count],
         task_group: vec![None; count],
         assignees: vec![json!([]); count],
+        signal_name: vec![None; count],
+        correlation: vec![None; count],
+        error_code: vec![None; count],
+        error: vec![None; count],
     }
 }
 
@@ -155,6 +160,7 @@ pub fn moved(executions: &[Uuid], status: &str, events: i32) -> MovedExecutions 
         error: vec![None; count],
         error_code: vec![None; count],
         event_count: vec![events; count],
+        closing_as: vec![None; count],
         updated_at: vec![now; count],
     }
 }

@@ -18,11 +18,11 @@ use crate::problem::Problem;
 pub(super) fn build(
     definition: &Definition,
     labels: &Labels,
-    (by_id, facts): (&HashMap<Uuid, usize>, &Facts<'_>),
+    (by_id, undone_by, facts): (&HashMap<Uuid, usize>, &[Option<usize>], &Facts<'_>),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Edge>> {
     if definition.transitions.is_empty() {
-        return by_order(definition);
+        return by_order(definition, undone_by);
     }
     let mut outgoing: Vec<Vec<(usize, Edge)>> =
         definition.steps.iter().map(|_| Vec::new()).collect();
@@ -45,21 +45,23 @@ pub(super) fn build(
             outgoing[*from].push((at, edge));
         }
     }
-    outgoing
-        .into_iter()
-        .map(|mut edges| {
+    (outgoing.into_iter().enumerate())
+        .map(|(from, mut edges)| {
             edges.sort_by_key(|(_, edge)| {
                 (edge.is_default, definition.steps[edge.to].order, edge.id)
             });
-            check_order(definition, labels, &edges, problems);
+            let takes_all = definition.steps[from].step_type == "parallel";
+            check_order(definition, labels, (&edges, takes_all), problems);
             edges.into_iter().map(|(_, edge)| edge).collect()
         })
         .collect()
 }
 
-/// A workflow without any transition runs its steps one after another.
-fn by_order(definition: &Definition) -> Vec<Vec<Edge>> {
-    let mut order: Vec<usize> = (0..definition.steps.len()).collect();
+/// A workflow without any transition runs its steps one after another, but for those that undo others.
+fn by_order(definition: &Definition, undone_by: &[Option<usize>]) -> Vec<Vec<Edge>> {
+    let mut order: Vec<usize> = (0..definition.steps.len())
+        .filter(|at| !undone_by.contains(&Some(*at)))
+        .collect();
     order.sort_by_key(|at| (definition.steps[*at].order, definition.steps[*at].id));
     let mut outgoing: Vec<Vec<Edge>> = definition.steps.iter().map(|_| Vec::new()).collect();
     for pair in order.windows(2) {
@@ -138,11 +140,12 @@ fn given(transition: &Transition) -> Option<&Value> {
         .filter(|value| !value.is_null())
 }
 
-/// What is wrong with the order in which one step's edges, each with its transition, are judged.
+/// What is wrong with the order in which one step's edges, each with its transition, are judged. A step
+/// that takes all that hold judges them all.
 fn check_order(
     definition: &Definition,
     labels: &Labels,
-    edges: &[(usize, Edge)],
+    (edges, takes_all): (&[(usize, Edge)], bool),
     problems: &mut Vec<Problem>,
 ) {
     for (at, _) in edges.iter().filter(|(_, edge)| edge.is_default).skip(1) {
@@ -165,7 +168,7 @@ fn check_order(
                      has no condition; make that one the default"
                 ),
             ));
-        } else if !edge.is_default && given(&definition.transitions[*at]).is_none() {
+        } else if !takes_all && !edge.is_default && given(&definition.transitions[*at]).is_none() {
             always = Some(edge);
         }
     }

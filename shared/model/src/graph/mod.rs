@@ -1,8 +1,10 @@
 //! The parsed workflow graph: constructing one is the validation. Invariant: a [`Graph`] can run — it has
 //! one start, reaches all its steps, every config and condition in it is understood, and no loop spins.
 
+mod compensation;
 mod edges;
 mod facts;
+mod joins;
 mod labels;
 mod shape;
 mod steps;
@@ -31,6 +33,8 @@ pub struct Graph {
     /// One for each of `definition.steps`, in the same order.
     pub nodes: Vec<Node>,
     by_id: HashMap<Uuid, usize>,
+    /// For each join, the steps from which a branch can still come to it.
+    sources: HashMap<usize, Vec<bool>>,
 }
 
 /// A step, understood.
@@ -42,6 +46,10 @@ pub struct Node {
     pub retry: Retry,
     pub timeout: Option<Duration>,
     pub queue_timeout: Option<Duration>,
+    /// Whether its final failure waits for an operator instead of failing the execution.
+    pub parks: bool,
+    /// The step that undoes it.
+    pub undone_by: Option<usize>,
 }
 
 /// A transition, understood.
@@ -70,32 +78,44 @@ impl Graph {
             .map(|(at, step)| kind::parse(step, labels.step(at), &mut problems))
             .collect();
         let facts = Facts::of(&definition, &settings);
-        let outgoing = edges::build(&definition, &labels, (&by_id, &facts), &mut problems);
+        let undone_by = compensation::resolve(&definition, &labels, &settings, &mut problems);
+        let known = (&by_id, &undone_by[..], &facts);
+        let outgoing = edges::build(&definition, &labels, known, &mut problems);
         steps::check_references(&labels, &settings, &facts, &mut problems);
 
         let view = shape::View {
             definition: &definition,
             labels: &labels,
             outgoing: &outgoing,
+            undone_by: &undone_by,
         };
         let start = view.start(&mut problems);
         view.check_reachable(&start, &mut problems);
         view.check_loops(&settings, &mut problems);
+        let sources = joins::sources(&settings, &outgoing);
+        joins::check(&view, &settings, &sources, &mut problems);
 
         let settings: Option<Vec<Settings>> = settings.into_iter().collect();
         match (&start[..], settings) {
             ([start], Some(settings)) if !problems.iter().any(Problem::is_error) => {
-                let nodes = settings.into_iter().zip(outgoing).map(Node::new).collect();
+                let parts = settings.into_iter().zip(outgoing).zip(undone_by);
+                let nodes = parts.map(Node::new).collect();
                 let graph = Self {
                     start: *start,
                     nodes,
                     by_id,
+                    sources,
                     definition,
                 };
                 Ok((graph, problems))
             }
             _ => Err(problems),
         }
+    }
+
+    /// Whether a branch that is at `step` can still come to this join. A branch that waits there has come.
+    pub fn can_come(&self, step: usize, join: usize) -> bool {
+        self.sources.get(&join).is_some_and(|from| from[step])
     }
 
     /// Where a step stands in `nodes` and `definition.steps`.
@@ -105,13 +125,15 @@ impl Graph {
 }
 
 impl Node {
-    fn new((settings, outgoing): (Settings, Vec<Edge>)) -> Self {
+    fn new(((settings, outgoing), undone_by): ((Settings, Vec<Edge>), Option<usize>)) -> Self {
         Self {
             kind: settings.kind,
             outgoing,
             retry: settings.retry,
             timeout: settings.timeout,
             queue_timeout: settings.queue_timeout,
+            parks: settings.parks,
+            undone_by,
         }
     }
 }

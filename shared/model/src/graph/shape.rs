@@ -11,6 +11,8 @@ pub(super) struct View<'a> {
     pub(super) definition: &'a Definition,
     pub(super) labels: &'a Labels,
     pub(super) outgoing: &'a [Vec<Edge>],
+    /// Steps that undo others are no part of the flow.
+    pub(super) undone_by: &'a [Option<usize>],
 }
 
 impl View<'_> {
@@ -24,7 +26,7 @@ impl View<'_> {
             }
         }
         let by_order = self.definition.transitions.is_empty();
-        let all = 0..is_target.len();
+        let all = (0..is_target.len()).filter(|at| !self.undone_by.contains(&Some(*at)));
         let mut candidates: Vec<usize> = all
             .clone()
             .filter(|at| by_order || !is_target[*at])
@@ -62,7 +64,8 @@ impl View<'_> {
 
     pub(super) fn check_reachable(&self, start: &[usize], problems: &mut Vec<Problem>) {
         let mut reached = vec![false; self.outgoing.len()];
-        let mut open = start.to_vec();
+        let undoing = self.undone_by.iter().flatten();
+        let mut open: Vec<usize> = start.iter().chain(undoing).copied().collect();
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut reached[at], true) {
                 open.extend(self.outgoing[at].iter().map(|edge| edge.to));

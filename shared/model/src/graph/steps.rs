@@ -103,6 +103,13 @@ pub(super) fn check_references(
                 let path = format!("{config}.untilField");
                 facts.warn([field], Place::Config, &path, problems);
             }
+            Some(Kind::Signal {
+                correlation: Some(field),
+                ..
+            }) => {
+                let path = format!("{config}.correlation");
+                facts.warn([field], Place::Config, &path, problems);
+            }
             _ => {}
         }
     }

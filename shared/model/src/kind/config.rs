@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
-use super::table::{Choice, Form, Setting};
+use super::table::{Choice, Form, Only, Setting};
 use crate::cel::Cel;
 use crate::problem::{Problem, did_you_mean};
 use crate::scope::Path;
@@ -113,9 +113,22 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Warns of keys that mean nothing here; `reported` ones have a problem already.
-    pub(super) fn warn_of_others(&mut self, known: &[&str], reported: &[&str]) {
-        let means_nothing = |key: &&String| !known.iter().chain(reported).any(|k| k == *key);
+    /// Refuses a setting without the word that gives it a meaning, and that word without a setting it needs.
+    pub(super) fn check(&mut self, only: &Only) {
+        let (key, word) = only.with;
+        let is_said = self.get(key).is_some_and(|value| value == word);
+        if !is_said && self.has(only.key) {
+            let message = format!("has a meaning only with \"{key}\": \"{word}\"");
+            self.error(only.key, "CONFIG_INVALID", message);
+        }
+        if let Some(missing) = only.required.filter(|_| is_said && !self.has(only.key)) {
+            self.error(only.key, "CONFIG_MISSING", missing);
+        }
+    }
+
+    /// Warns of keys that mean nothing here.
+    pub(super) fn warn_of_others(&mut self, known: &[&str]) {
+        let means_nothing = |key: &&String| !known.iter().any(|k| k == *key);
         for key in self.fields.keys().filter(means_nothing) {
             let hint = did_you_mean(key, known.iter().copied());
             let understood = known.join(", ");
@@ -143,6 +156,10 @@ impl<'a> Config<'a> {
             }
             Form::Text => text(value).map(Read::Text),
             Form::Word => word(value).map(Read::Text),
+            Form::OneOf(words) => match value.as_str().filter(|word| words.contains(word)) {
+                Some(word) => Ok(Read::Text(word.to_owned())),
+                None => Err(format!("must be one of {}", words.join(", "))),
+            },
             Form::Prose if !value.is_string() => Err("must be a text".to_owned()),
             Form::Prose | Form::Any => Ok(Read::Kept),
             Form::Texts => texts(value).map(Read::Texts),
@@ -177,7 +194,7 @@ impl<'a> Config<'a> {
         let mut inner = Config::new(fields, format!("{}.{key}", self.path), self.problems);
         let read = inner.read(settings.iter());
         let known: Vec<&str> = settings.iter().map(|setting| setting.key).collect();
-        inner.warn_of_others(&known, &[]);
+        inner.warn_of_others(&known);
         Some(Read::Object(read))
     }
 

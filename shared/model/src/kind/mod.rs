@@ -1,6 +1,7 @@
 //! What a step does. Invariant: an unknown step type is a worker's job, never an error and never nothing.
 
 mod config;
+mod control;
 mod parse;
 mod schema;
 mod table;
@@ -15,6 +16,7 @@ use crate::cel::Cel;
 use crate::retry::Retry;
 use crate::scope::Path;
 
+pub use control::{End, Join, Needed, Rest};
 pub(crate) use parse::parse;
 pub(crate) use table::Output;
 pub use table::StepType;
@@ -26,23 +28,15 @@ pub const BUILT_IN: &[&str] = &[
     "notification",
     "transform",
     "decision",
-    "wait",
-];
-
-/// Words that will be built in: taken as jobs today, workflows would change their meaning then.
-pub const RESERVED: &[&str] = &[
-    "http",
     "parallel",
     "join",
-    "foreach",
-    "subworkflow",
+    "wait",
     "signal",
     "end",
 ];
 
-/// Keys of every config that will mean something: taken as noise today, a failure would be handled otherwise
-/// than meant.
-pub const NOT_YET: [&str; 2] = ["onFailure", "compensate"];
+/// Words that will be built in: taken as jobs today, workflows would change their meaning then.
+pub const RESERVED: &[&str] = &["http", "foreach", "subworkflow"];
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -61,6 +55,18 @@ pub enum Kind {
     Transform(Vec<(String, Cel)>),
     /// Nothing but its transitions.
     Decision,
+    /// Every transition that holds is taken, each by a branch of its own.
+    Parallel,
+    /// Branches become one again.
+    Join(Join),
+    /// A named message has to come.
+    Signal {
+        name: String,
+        /// Where the text or number is that tells this execution's message from others'.
+        correlation: Option<Path>,
+    },
+    /// The whole execution ends.
+    End(End),
     /// Time passes.
     Wait(WaitUntil),
     /// An external worker does it.
@@ -75,8 +81,17 @@ impl Kind {
     /// step would never rest.
     pub fn waits(&self) -> bool {
         match self {
-            Self::Approval(_) | Self::DataEntry(_) | Self::Wait(_) | Self::Job { .. } => true,
-            Self::Notification { .. } | Self::Transform(_) | Self::Decision => false,
+            Self::Approval(_)
+            | Self::DataEntry(_)
+            | Self::Wait(_)
+            | Self::Signal { .. }
+            | Self::Job { .. } => true,
+            Self::Notification { .. }
+            | Self::Transform(_)
+            | Self::Decision
+            | Self::Parallel
+            | Self::Join(_)
+            | Self::End(_) => false,
         }
     }
 
@@ -110,4 +125,7 @@ pub(crate) struct Settings {
     pub(crate) retry: Retry,
     pub(crate) timeout: Option<Duration>,
     pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) parks: bool,
+    /// Key or name of the step that undoes this one.
+    pub(crate) compensate: Option<String>,
 }

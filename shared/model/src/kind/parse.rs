@@ -2,8 +2,9 @@
 //! either understood or warned of.
 
 use super::config::{self, Config};
+use super::control;
 use super::table::StepType;
-use super::{Audience, BUILT_IN, Kind, NOT_YET, RESERVED, Settings, WaitUntil};
+use super::{Audience, BUILT_IN, Kind, RESERVED, Settings, WaitUntil};
 use crate::definition::Step;
 use crate::problem::Problem;
 use crate::retry::Retry;
@@ -12,16 +13,6 @@ use crate::retry::Retry;
 pub(crate) fn parse(step: &Step, path: &str, problems: &mut Vec<Problem>) -> Option<Settings> {
     check_type(&step.step_type, path, problems);
     let mut config = Config::new(&step.config, format!("{path}.config"), problems);
-    for key in NOT_YET {
-        if config.has(key) {
-            config.error(
-                key,
-                "CONFIG_NOT_SUPPORTED",
-                "is not supported yet: route failures by a transition whose condition names step.status or \
-                 step.error",
-            );
-        }
-    }
     if RESERVED.contains(&step.step_type.as_str()) {
         return None;
     }
@@ -30,15 +21,18 @@ pub(crate) fn parse(step: &Step, path: &str, problems: &mut Vec<Problem>) -> Opt
     if let Some(choice) = &about.choice {
         config.choose(choice);
     }
+    about.only.iter().for_each(|only| config.check(only));
     let retry = retry(&mut config, read.object("retry"), about.is_job());
     if !about.is_job() {
         let known: Vec<&str> = about.all_settings().map(|setting| setting.key).collect();
-        config.warn_of_others(&known, &NOT_YET);
+        config.warn_of_others(&known);
     }
     Some(Settings {
         retry,
         timeout: read.duration("timeout"),
         queue_timeout: read.duration("queueTimeout"),
+        parks: read.text("onFailure").as_deref() == Some("park"),
+        compensate: read.text("compensate"),
         kind: kind(&step.step_type, &mut read)?,
     })
 }
@@ -57,6 +51,13 @@ fn kind(word: &str, read: &mut config::Settings) -> Option<Kind> {
         },
         "transform" => Kind::Transform(read.expressions("output")?),
         "decision" => Kind::Decision,
+        "parallel" => Kind::Parallel,
+        "join" => Kind::Join(control::join(read)?),
+        "signal" => Kind::Signal {
+            name: read.text("name")?,
+            correlation: read.path("correlation"),
+        },
+        "end" => Kind::End(control::end(read)),
         "wait" => Kind::Wait(
             (read.duration("duration").map(WaitUntil::For))
                 .or_else(|| read.instant("until").map(WaitUntil::At))

@@ -5,8 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::NOT_YET;
-use super::table::{Form, Output, Setting, StepType};
+use super::table::{Form, Only, Output, Setting, StepType};
 
 /// `48h`, `1h30m`, `PT48H`, `P1W`: as `duration::parse` reads them, with a digit that is not zero.
 const DURATION: &str = "^(?=.*[1-9])(?:([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?|P[0-9]+W|\
@@ -30,11 +29,11 @@ impl StepType {
             let ways = choice.keys.iter().map(|key| json!({ "required": [key] }));
             schema.insert("oneOf".to_owned(), ways.collect());
         }
+        if !self.only.is_empty() {
+            schema.insert("allOf".to_owned(), self.only.iter().map(only).collect());
+        }
         if self.is_job() {
             schema.remove("additionalProperties");
-            for key in NOT_YET {
-                schema["properties"][key] = json!(false);
-            }
         }
         Value::Object(schema)
     }
@@ -68,6 +67,20 @@ impl StepType {
     pub fn example(&self) -> Value {
         serde_json::from_str(self.example).expect("the table holds JSON: a test reads it all")
     }
+}
+
+/// With the word the setting may be there, or must; without it, it must not.
+fn only(only: &Only) -> Value {
+    let (key, word) = only.with;
+    let mut then = json!({});
+    if only.required.is_some() {
+        then["required"] = json!([only.key]);
+    }
+    json!({
+        "if": { "properties": { key: { "const": word } }, "required": [key] },
+        "then": then,
+        "else": { "properties": { only.key: false } },
+    })
 }
 
 fn object(settings: impl Iterator<Item = &'static Setting>) -> Map<String, Value> {
@@ -106,6 +119,7 @@ fn form(form: &Form) -> Value {
     match form {
         Form::Text => text(),
         Form::Word => json!({ "type": "string", "maxLength": 100, "pattern": WORD }),
+        Form::OneOf(words) => json!({ "enum": words }),
         Form::Prose => json!({ "type": "string" }),
         Form::Any => json!({}),
         Form::Texts => json!({ "type": "array", "maxItems": 100, "items": text() }),

@@ -1,6 +1,7 @@
 //! Every step type with every setting it understands. Invariant: what a setting accepts is said here and
 //! nowhere else; configs are read by this table, and the JSON Schemas that editors get are made from it.
 
+use super::control;
 use crate::known::Types;
 
 /// What the words of a step's `stepType` stand for.
@@ -13,6 +14,7 @@ pub struct StepType {
     pub description: &'static str,
     pub(super) settings: &'static [Setting],
     pub(super) choice: Option<Choice>,
+    pub(super) only: &'static [Only],
     pub(crate) output: Output,
     /// A config, as JSON.
     pub(super) example: &'static str,
@@ -37,6 +39,8 @@ pub(super) enum Form {
     Text,
     /// A word of 1 to 100 characters.
     Word,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// Any text.
     Prose,
     /// Anything.
@@ -59,6 +63,15 @@ pub(super) enum Form {
     Expressions(&'static str),
     /// An object of settings.
     Object(&'static [Setting]),
+}
+
+/// A setting that means something only with a word of another.
+#[derive(Debug)]
+pub(super) struct Only {
+    pub(super) key: &'static str,
+    pub(super) with: (&'static str, &'static str),
+    /// What to say if it is not there, though that word is.
+    pub(super) required: Option<&'static str>,
 }
 
 /// Settings of which exactly one is given.
@@ -87,7 +100,7 @@ pub(crate) struct Field {
     pub(crate) description: &'static str,
 }
 
-const fn optional(key: &'static str, form: Form, description: &'static str) -> Setting {
+pub(super) const fn optional(key: &'static str, form: Form, description: &'static str) -> Setting {
     Setting {
         key,
         form,
@@ -97,7 +110,7 @@ const fn optional(key: &'static str, form: Form, description: &'static str) -> S
     }
 }
 
-const fn default(setting: Setting, default: &'static str) -> Setting {
+pub(super) const fn default(setting: Setting, default: &'static str) -> Setting {
     Setting { default, ..setting }
 }
 
@@ -121,6 +134,21 @@ pub(super) const COMMON: &[Setting] = &[
         "queueTimeout",
         Form::Duration,
         "How long a job may wait for a worker; then it fails with the code QUEUE_TIMEOUT.",
+    ),
+    default(
+        optional(
+            "onFailure",
+            Form::OneOf(&["fail", "park"]),
+            "What its last failure means if no transition catches it and the step is required: the execution \
+             fails, or waits for an operator (ResolveIncident).",
+        ),
+        "\"fail\"",
+    ),
+    optional(
+        "compensate",
+        Form::Text,
+        "Key or name of the step that undoes this one: it runs, newest first, before the execution fails or \
+         is cancelled with `compensate`. No transition leads to it.",
     ),
 ];
 
@@ -186,13 +214,14 @@ const ASSIGNEES: Setting = optional(
 );
 
 /// Step types that the engine itself understands, and last what every other word is.
-pub(super) const TYPES: [StepType; 7] = [
+pub(super) const TYPES: [StepType; 11] = [
     StepType {
         word: "approval",
         title: "Approval",
         description: "A person says yes or no.",
         settings: &[GROUP, ASSIGNEES],
         choice: None,
+        only: &[],
         output: Output::Fields(&[
             Field {
                 name: "approved",
@@ -236,6 +265,7 @@ pub(super) const TYPES: [StepType; 7] = [
             ),
         ],
         choice: None,
+        only: &[],
         output: Output::Open,
         example: r#"{"approverRole": "sales", "requiredDocuments": ["contract", "tax_form"]}"#,
     },
@@ -257,6 +287,7 @@ pub(super) const TYPES: [StepType; 7] = [
             optional("message", Form::Prose, "A text to send without a template."),
         ],
         choice: None,
+        only: &[],
         output: Output::Nothing,
         example: r#"{"notificationType": "email", "template": "welcome_email"}"#,
     },
@@ -273,6 +304,7 @@ pub(super) const TYPES: [StepType; 7] = [
             )
         }],
         choice: None,
+        only: &[],
         output: Output::Expressions,
         example: r#"{"output": {"total": "data.net + data.tax", "currency": "'EUR'"}}"#,
     },
@@ -282,9 +314,12 @@ pub(super) const TYPES: [StepType; 7] = [
         description: "Does nothing itself: its transitions say where to go.",
         settings: &[],
         choice: None,
+        only: &[],
         output: Output::Nothing,
         example: "{}",
     },
+    control::PARALLEL,
+    control::JOIN,
     StepType {
         word: "wait",
         title: "Wait",
@@ -308,9 +343,12 @@ pub(super) const TYPES: [StepType; 7] = [
                       (the field that holds one)",
             several: "only one of duration, until and untilField can be given",
         }),
+        only: &[],
         output: Output::Nothing,
         example: r#"{"duration": "48h"}"#,
     },
+    control::SIGNAL,
+    control::END,
     StepType {
         word: "",
         title: "Job",
@@ -323,6 +361,7 @@ pub(super) const TYPES: [StepType; 7] = [
             "The job type that workers ask for. Default: the step type.",
         )],
         choice: None,
+        only: &[],
         output: Output::Open,
         example: r#"{"action": "create_account", "timeout": "5m", "retry": {"maxAttempts": 5}, "plan": "basic"}"#,
     },

@@ -129,6 +129,7 @@ fn value(form: &Form) -> BoxedStrategy<Value> {
             json!("a\n"),
             json!("a\u{7f}b"),
         ]),
+        Form::OneOf(words) => some(&[json!(words[0]), json!(words[1]), json!("SOME")]),
         Form::Texts => some(&[json!([]), json!(["a", "b"]), json!(["a", ""]), many("a")]),
         Form::Emails => some(&[
             json!(["a@b"]),

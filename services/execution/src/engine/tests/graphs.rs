@@ -231,6 +231,9 @@ fn check_rest(run: &Run, steps: usize, activations: u32) -> Result<(), TestCaseE
             Hold::Job { .. } => matches!(kind, Kind::Job { .. }),
             Hold::Person { .. } => matches!(kind, Kind::Approval(_) | Kind::DataEntry(_)),
             Hold::Timer { .. } => matches!(kind, Kind::Wait(_)),
+            Hold::Join { .. } => matches!(kind, Kind::Join(_)),
+            Hold::Signal { .. } => matches!(kind, Kind::Signal { .. }),
+            Hold::Incident { .. } => run.graph.nodes[branch.step].parks,
         };
         prop_assert!(fits, "{branch:?}");
     }

@@ -1,8 +1,13 @@
 //! An execution under test: definitions in a line, commands in a word.
 
 mod graphs;
+mod incidents;
+mod nets;
+mod patterns;
 mod properties;
 mod runs;
+mod sagas;
+mod signals;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::definition::{Definition, Step as StepOf, Transition};

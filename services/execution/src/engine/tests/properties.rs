@@ -76,7 +76,11 @@ fn nothing_ends_before_it_was_taken_up() {
     branch.times.assigned_at = Some(leased);
     branch.times.started_at = leased;
     let reason = String::new();
-    run.tell(Command::Cancel { reason }).expect("obeyed");
+    run.tell(Command::Cancel {
+        reason,
+        compensate: false,
+    })
+    .expect("obeyed");
     let log = run.change.logs.values().last().expect("a log");
     assert_eq!(log.completed_at, Some(leased));
     assert_eq!(run.execution.completed_at, Some(leased));

@@ -306,7 +306,11 @@ fn long_chains_are_cut_into_slices() {
 fn cancelling_withdraws_what_is_open_and_is_final() {
     let mut run = Run::start(onboarding(), json!({}));
     let reason = "changed our mind".to_owned();
-    run.tell(Command::Cancel { reason }).unwrap();
+    run.tell(Command::Cancel {
+        reason,
+        compensate: false,
+    })
+    .unwrap();
     run.check(
         ExecutionStatus::Cancelled,
         &["Contact COMPLETED", "Documents SKIPPED"],

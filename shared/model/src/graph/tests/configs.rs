@@ -41,17 +41,6 @@ fn step_types() {
             &meant,
         );
     }
-    for key in ["onFailure", "compensate"] {
-        for step_type in ["approval", "custom"] {
-            let path = format!("steps[\"A\"].config.{key}");
-            error(
-                single(step_type, json!({ key: "park" })),
-                &path,
-                "CONFIG_NOT_SUPPORTED",
-                "not supported yet",
-            );
-        }
-    }
 }
 
 #[test]
@@ -282,7 +271,7 @@ fn keys_without_effect() {
         "decision",
         json!({ "colour": 1 }),
         "colour",
-        "understood here: retry, timeout, queueTimeout.",
+        "understood here: retry, timeout, queueTimeout, onFailure, compensate.",
     );
     check(
         "custom",

@@ -282,6 +282,134 @@ fn loops_without_rest() {
     error(itself, r#"steps["B"]"#, "BUSY_LOOP", r#""B" -> "B""#);
 }
 
+/// A, then a step F of this type with two ways on, which meet in J.
+fn diamond(fork: &str, join: Value) -> Definition {
+    let ways = json!([
+        { "from": "F", "to": "A" },
+        { "from": "F", "to": "B", "condition": { "cel": "true" } },
+        { "from": "A", "to": "J" },
+        { "from": "B", "to": "J" },
+    ]);
+    let steps = json!([
+        { "name": "F", "stepType": fork },
+        { "name": "B" },
+        { "name": "A" },
+        { "name": "J", "stepType": "join", "config": join },
+    ]);
+    definition(steps, ways)
+}
+
+#[test]
+fn joins_and_ends() {
+    // Every way of a parallel step is judged, so none stands in another's.
+    assert!(problems(diamond("parallel", json!({ "mode": "N_OF", "n": 2 }))).is_empty());
+    let path = r#"steps["J"]"#;
+    warning(
+        diamond("decision", json!({})),
+        path,
+        "JOIN_ALONE",
+        "no effect",
+    );
+    let two = json!({ "mode": "N_OF", "n": 2 });
+    let n = r#"steps["J"].config.n"#;
+    error(diamond("decision", two), n, "JOIN_NEVER_FIRES", "for ever");
+    for (config, key, code, message) in [
+        (
+            json!({ "mode": "SOME" }),
+            "mode",
+            "CONFIG_INVALID",
+            "ALL, ANY, N_OF",
+        ),
+        (json!({ "mode": "N_OF" }), "n", "CONFIG_MISSING", "how many"),
+        (
+            json!({ "mode": "N_OF", "n": 0 }),
+            "n",
+            "CONFIG_INVALID",
+            "from 1",
+        ),
+        (
+            json!({ "mode": "ANY", "n": 1 }),
+            "n",
+            "CONFIG_INVALID",
+            "no meaning",
+        ),
+        (
+            json!({ "onSatisfied": true }),
+            "onSatisfied",
+            "CONFIG_INVALID",
+            "CANCEL_REST",
+        ),
+    ] {
+        let path = format!("steps[\"J\"].config.{key}");
+        error(diamond("parallel", config), &path, code, message);
+    }
+    let end = |config: Value| {
+        definition(
+            json!([{ "name": "A" }, { "name": "E", "stepType": "end", "config": config }]),
+            json!([]),
+        )
+    };
+    assert!(problems(end(json!({ "status": "FAILED", "errorCode": "X" }))).is_empty());
+    let path = r#"steps["E"].config.errorCode"#;
+    error(
+        end(json!({ "errorCode": "X" })),
+        path,
+        "CONFIG_INVALID",
+        "FAILED",
+    );
+    let steps = json!([{ "name": "A" }, { "name": "E", "stepType": "end" }, { "name": "B" }]);
+    error(
+        definition(steps, json!([])),
+        r#"steps["E"]"#,
+        "END_GOES_ON",
+        "remove",
+    );
+}
+
+#[test]
+fn compensations() {
+    let steps = |undo: &str, other: &str, config: Value| {
+        json!([
+            { "name": "Book", "config": { "compensate": undo } },
+            { "name": "Pay" },
+            { "name": "Undo", "stepType": other, "config": config },
+        ])
+    };
+    let ways = json!([{ "from": "Book", "to": "Pay" }]);
+    // With transitions or without any, it stands apart.
+    for ways in [ways.clone(), json!([])] {
+        for undo in ["Undo", "undo"] {
+            let fine = definition(steps(undo, "undo", json!({})), ways.clone());
+            assert_eq!(problems(fine), []);
+        }
+    }
+    let path = r#"steps["Book"].config.compensate"#;
+    error(
+        definition(
+            json!([{ "name": "Book", "config": { "compensate": "Undoo" } }, { "name": "Undo" }]),
+            json!([]),
+        ),
+        path,
+        "COMPENSATION_UNKNOWN",
+        "Did you mean",
+    );
+    let two = json!([{ "name": "Book", "config": { "compensate": "Pay" } }, { "name": "Pay" }]);
+    error(
+        definition(two, ways.clone()),
+        r#"steps["Pay"]"#,
+        "COMPENSATION_INVALID",
+        "stands apart",
+    );
+    let undo = r#"steps["Undo"]"#;
+    let join = definition(steps("Undo", "parallel", json!({})), ways.clone());
+    error(join, undo, "COMPENSATION_INVALID", "must do work");
+    let itself = definition(
+        json!([{ "name": "Book", "config": { "compensate": "Book" } }]),
+        json!([]),
+    );
+    error(itself, path, "COMPENSATION_INVALID", "cannot undo itself");
+}
+
 #[test]
 fn loops_that_only_an_instant_holds_up() {
     let round = |step_type: &str, config: Value| {

@@ -1,0 +1,126 @@
+//! Steps that failed for good and wait for an operator. Invariant: an incident ends in place, by the
+//! operator's word: the execution and all its other branches are as they were.
+
+use model::json;
+use model::status::StepStatus;
+use serde_json::{Map, Value};
+
+use super::settle::Outcome;
+use super::state::{Branch, Failure, Hold, OutputRef, Times};
+use super::{Actor, MAX_CONTEXT_BYTES, Refusal, Step};
+
+/// What an operator makes of an incident.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resolution {
+    /// One more attempt, after the data was corrected.
+    Retry { data: Map<String, Value> },
+    /// The step is done, with this output.
+    Complete { output: Map<String, Value> },
+    /// The execution fails, as it would have without parking.
+    GiveUp,
+}
+
+impl Step<'_> {
+    /// Lets a step that failed wait for an operator.
+    pub(super) fn park(&mut self, branch: &Branch, failure: Failure) {
+        let times = Times {
+            arrived_at: branch.times.arrived_at,
+            queued_at: self.now,
+            available_at: self.now,
+            assigned_at: None,
+            started_at: self.now,
+        };
+        let hold = Hold::Incident {
+            failure: failure.clone(),
+        };
+        self.end(branch, StepStatus::Failed, |log| {
+            log.message = Some("parked: an operator decides how it goes on".to_owned());
+            log.failure = Some(failure);
+            log.will_retry = true;
+        });
+        self.try_again(branch, times, hold);
+    }
+
+    pub(super) fn resolve(
+        &mut self,
+        seq: i32,
+        actor: &Actor,
+        resolution: Resolution,
+    ) -> Result<(), Refusal> {
+        let Hold::Incident { failure } = &self.branch(seq)?.hold else {
+            return Err(Refusal::NotAnIncident);
+        };
+        let failure = failure.clone();
+        let by = if actor.email.is_empty() {
+            &actor.id
+        } else {
+            &actor.email
+        };
+        match resolution {
+            Resolution::Retry { data } if data.is_empty() => {
+                self.branch(seq)?.hold = Hold::Runnable;
+            }
+            Resolution::Retry { data } => self.correct(seq, data, by)?,
+            Resolution::Complete { output } => {
+                let message = Some(format!("completed by {by}"));
+                let branch = self.take(seq)?;
+                self.settle(branch, Outcome::Done { output, message });
+            }
+            Resolution::GiveUp => {
+                let branch = self.take(seq)?;
+                self.end(&branch, StepStatus::Failed, |log| {
+                    log.message = Some(format!("given up by {by}"));
+                    log.failure = Some(failure.clone());
+                });
+                if self.is_closing() {
+                    self.undo_next();
+                    return Ok(());
+                }
+                let name = &self.graph.definition.steps[branch.step].name;
+                let told = format!("step {name:?} failed: {}", failure.message);
+                let whole = Failure::new(&failure.code, told);
+                self.close_failed(whole);
+            }
+        }
+        Ok(())
+    }
+
+    /// Overlays the context with corrected data, which the incident's log keeps, and tries again.
+    fn correct(&mut self, seq: i32, data: Map<String, Value>, by: &str) -> Result<(), Refusal> {
+        let bytes = json::measure(&data, json::INPUT).unwrap_or(MAX_CONTEXT_BYTES);
+        if self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
+            return Err(Refusal::ContextFull);
+        }
+        let branch = self.take(seq)?;
+        self.execution.memory.context_bytes += bytes;
+        self.execution.memory.outputs.push(OutputRef {
+            seq,
+            step_id: self.graph.definition.steps[branch.step].id,
+            latest: false,
+            bytes,
+        });
+        self.execution.context.overlay("", &data, false);
+        self.end(&branch, StepStatus::Skipped, |log| {
+            log.message = Some(format!("data corrected by {by}"));
+            log.data = Some(data);
+            log.will_retry = true;
+        });
+        let times = Times {
+            queued_at: self.now,
+            available_at: self.now,
+            started_at: self.now,
+            ..branch.times.clone()
+        };
+        self.try_again(&branch, times, Hold::Runnable);
+        Ok(())
+    }
+
+    /// Begins the next attempt at a branch's step.
+    pub(super) fn try_again(&mut self, branch: &Branch, times: Times, hold: Hold) {
+        let (activation, attempt) = (branch.activation, branch.attempt + 1);
+        let seq = self.begin_attempt(branch.step, activation, attempt, times, hold);
+        if let Some(late) = self.execution.memory.late.remove(&branch.seq) {
+            self.execution.memory.late.insert(seq, late);
+        }
+    }
+}
