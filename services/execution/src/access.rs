@@ -30,15 +30,15 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.execution.v1.ExecutionService/SignalExecution",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/ResolveIncident",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/BroadcastSignal",
-        Access::User,
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",

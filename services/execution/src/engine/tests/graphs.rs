@@ -346,7 +346,7 @@ const FAULTS: [Fault; 17] = [
         });
     }),
     ("STEP_TYPE_NOT_SUPPORTED", |d| {
-        d.steps[1].step_type = "parallel".to_owned()
+        d.steps[1].step_type = "foreach".to_owned()
     }),
     ("DURATION_INVALID", |d| {
         drop(d.steps[1].config.insert("timeout".to_owned(), json!(48)))

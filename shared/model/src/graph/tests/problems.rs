@@ -331,7 +331,7 @@ fn joins_and_ends() {
             json!({ "mode": "ANY", "n": 1 }),
             "n",
             "CONFIG_INVALID",
-            "no meaning",
+            "a meaning only",
         ),
         (
             json!({ "onSatisfied": true }),
