@@ -28,6 +28,7 @@ pub async fn cancel(session: &Session, id: &str) -> Result<ExecutionStatus, Stat
         id: id.into(),
         reason: "not needed".into(),
         request_id: request_id(),
+        compensate: false,
     };
     let cancelled = session.executions.clone().cancel_execution(request).await?;
     Ok(cancelled.get_ref().status())

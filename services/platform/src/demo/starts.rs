@@ -104,6 +104,7 @@ async fn start_one(
         id: started.id,
         reason: "withdrawn by the client".into(),
         request_id: request_id(),
+        compensate: false,
     };
     match again(
         &session.executions,
