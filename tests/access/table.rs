@@ -114,13 +114,16 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ListExecutionLogs",
             "WatchExecution",
             "CancelExecution",
-            "ResolveIncident",
             "SignalExecution",
             "BroadcastSignal",
             "SimulateWorkflow",
         ],
     ),
-    ("ExecutionService", Admin, &["CheckExecutions"]),
+    (
+        "ExecutionService",
+        Admin,
+        &["CheckExecutions", "ResolveIncident"],
+    ),
     ("TaskService", Member, &["ListTasks", "GetTask"]),
     (
         "TaskService",

@@ -34,7 +34,7 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.execution.v1.ExecutionService/ResolveIncident",
-        Access::Member,
+        Access::Admin,
     ),
     (
         "/workflow.execution.v1.ExecutionService/BroadcastSignal",

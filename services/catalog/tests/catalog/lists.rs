@@ -210,10 +210,10 @@ async fn equal_names_are_told_apart_by_id() {
 async fn text_is_found_whatever_its_case() {
     let catalog = Catalog::start().await;
     let insert = r"insert into catalog.clients (id, name, email, company) values
-        (gen_random_uuid(), 'Müller & Söhne', 'office@muller.example', 'Holding One'),
-        (gen_random_uuid(), '100% Ünique_Ltd', null, null),
-        (gen_random_uuid(), '1000 Unique-Ltd', null, 'a\b'),
-        (gen_random_uuid(), '北京科技公司', null, null)";
+        ('00000000-0000-7000-8000-000000000001', 'Müller & Söhne', 'office@muller.example', 'Holding One'),
+        ('00000000-0000-7000-8000-000000000002', '100% Ünique_Ltd', null, null),
+        ('00000000-0000-7000-8000-000000000003', '1000 Unique-Ltd', null, 'a\b'),
+        ('00000000-0000-7000-8000-000000000004', '北京科技公司', null, null)";
     sql(&catalog, insert).await;
     for (text, wanted) in [
         ("MÜLLER", &["Müller & Söhne"][..]),

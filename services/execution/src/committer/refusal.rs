@@ -103,6 +103,7 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
             )
         }
         Refusal::Closing(_) => Error::precondition("EXECUTION_CLOSING", message),
+        Refusal::PeopleDecide => Error::precondition("PEOPLE_DECIDE", message),
         Refusal::NotAnIncident => Error::precondition("NOT_AN_INCIDENT", message),
         Refusal::ContextFull => Error::precondition("LIMIT_EXCEEDED", message),
         Refusal::TooManySignals => Error::precondition("TOO_MANY_SIGNALS", message),

@@ -2,6 +2,7 @@
 //! operator's word: the execution and all its other branches are as they were.
 
 use model::json;
+use model::kind::Kind;
 use model::status::StepStatus;
 use serde_json::{Map, Value};
 
@@ -25,10 +26,7 @@ impl Step<'_> {
     pub(super) fn park(&mut self, branch: &Branch, failure: Failure) {
         let times = Times {
             arrived_at: branch.times.arrived_at,
-            queued_at: self.now,
-            available_at: self.now,
-            assigned_at: None,
-            started_at: self.now,
+            ..Times::fresh(self.now)
         };
         let hold = Hold::Incident {
             failure: failure.clone(),
@@ -47,7 +45,9 @@ impl Step<'_> {
         actor: &Actor,
         resolution: Resolution,
     ) -> Result<(), Refusal> {
-        let Hold::Incident { failure } = &self.branch(seq)?.hold else {
+        let branch = self.branch(seq)?;
+        let step = branch.step;
+        let Hold::Incident { failure } = &branch.hold else {
             return Err(Refusal::NotAnIncident);
         };
         let failure = failure.clone();
@@ -57,11 +57,15 @@ impl Step<'_> {
             &actor.email
         };
         match resolution {
-            Resolution::Retry { data } if data.is_empty() => {
-                self.branch(seq)?.hold = Hold::Runnable;
+            Resolution::Retry { data } => {
+                self.check_room(&data)?;
+                self.correct(seq, data, by)?;
             }
-            Resolution::Retry { data } => self.correct(seq, data, by)?,
+            Resolution::Complete { .. } if self.is_for_people(step) => {
+                return Err(Refusal::PeopleDecide);
+            }
             Resolution::Complete { output } => {
+                self.check_room(&output)?;
                 let message = Some(format!("completed by {by}"));
                 let branch = self.take(seq)?;
                 self.settle(branch, Outcome::Done { output, message });
@@ -87,40 +91,57 @@ impl Step<'_> {
 
     /// Overlays the context with corrected data, which the incident's log keeps, and tries again.
     fn correct(&mut self, seq: i32, data: Map<String, Value>, by: &str) -> Result<(), Refusal> {
-        let bytes = json::measure(&data, json::INPUT).unwrap_or(MAX_CONTEXT_BYTES);
-        if self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
-            return Err(Refusal::ContextFull);
-        }
         let branch = self.take(seq)?;
-        self.execution.memory.context_bytes += bytes;
-        self.execution.memory.outputs.push(OutputRef {
-            seq,
-            step_id: self.graph.definition.steps[branch.step].id,
-            latest: false,
-            bytes,
-        });
-        self.execution.context.overlay("", &data, false);
+        let mut message = format!("tried again by {by}");
+        if !data.is_empty() {
+            let bytes = json::measure(&data, json::INPUT).unwrap_or(json::INPUT.bytes);
+            self.execution.memory.context_bytes += bytes;
+            self.execution.memory.outputs.push(OutputRef {
+                seq,
+                step_id: self.graph.definition.steps[branch.step].id,
+                latest: false,
+                bytes,
+            });
+            self.execution.context.overlay("", &data, false);
+            message.push_str(" with corrected data");
+        }
         self.end(&branch, StepStatus::Skipped, |log| {
-            log.message = Some(format!("data corrected by {by}"));
-            log.data = Some(data);
+            log.message = Some(message);
+            log.data = (!data.is_empty()).then_some(data);
             log.will_retry = true;
         });
         let times = Times {
-            queued_at: self.now,
-            available_at: self.now,
-            started_at: self.now,
-            ..branch.times.clone()
+            arrived_at: branch.times.arrived_at,
+            ..Times::fresh(self.now)
         };
         self.try_again(&branch, times, Hold::Runnable);
         Ok(())
+    }
+
+    fn is_for_people(&self, step: usize) -> bool {
+        let kind = &self.graph.nodes[step].kind;
+        matches!(kind, Kind::Approval(_) | Kind::DataEntry(_))
+    }
+
+    /// Refuses data from outside that would not fit beside what the execution knows: it must not fail for it.
+    pub(super) fn check_room(&self, data: &Map<String, Value>) -> Result<(), Refusal> {
+        let bytes = json::measure(data, json::INPUT).unwrap_or(MAX_CONTEXT_BYTES);
+        match self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
+            true => Err(Refusal::ContextFull),
+            false => Ok(()),
+        }
     }
 
     /// Begins the next attempt at a branch's step.
     pub(super) fn try_again(&mut self, branch: &Branch, times: Times, hold: Hold) {
         let (activation, attempt) = (branch.activation, branch.attempt + 1);
         let seq = self.begin_attempt(branch.step, activation, attempt, times, hold);
-        if let Some(late) = self.execution.memory.late.remove(&branch.seq) {
-            self.execution.memory.late.insert(seq, late);
+        let memory = &mut self.execution.memory;
+        if let Some(late) = memory.late.remove(&branch.seq) {
+            memory.late.insert(seq, late);
+        }
+        if let Some(arrived) = memory.arrived.remove(&branch.seq) {
+            memory.arrived.insert(seq, arrived);
         }
     }
 }

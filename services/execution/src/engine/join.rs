@@ -85,7 +85,7 @@ impl Step<'_> {
     }
 
     /// The oldest join to which nobody else can come. If all that could come wait at joins themselves, for
-    /// each other, the oldest of those.
+    /// each other, the oldest of those that can go on.
     fn released(&self, waiting: &[&Branch]) -> Option<i32> {
         let blockers = |join: &Branch| -> Vec<&Branch> {
             let others = self.execution.branches.iter();
@@ -105,7 +105,10 @@ impl Step<'_> {
                 .filter(|join| blockers(join).iter().all(|other| is_in(&circle, other)))
                 .collect();
             if kept.len() == circle.len() {
-                return kept.first().map(|join| join.seq);
+                // One that has too few may get more from another that goes on.
+                let whole = |join: &&&Branch| matches!(self.wants(join.step), Some(join) if join.needed == Needed::All);
+                let first = kept.iter().find(whole).or(kept.first());
+                return first.map(|join| join.seq);
             }
             circle = kept;
         }
@@ -118,7 +121,6 @@ impl Step<'_> {
 
     fn go_on(&mut self, branch: Branch) {
         let arrived = self.arrived(&branch);
-        self.execution.memory.arrived.remove(&branch.seq);
         let wants = self.wants(branch.step).expect("only joins are judged");
         if let Needed::Count(n) = wants.needed
             && arrived < n
@@ -129,6 +131,23 @@ impl Step<'_> {
                 Outcome::Failed(Failure::new("JOIN_UNSATISFIABLE", message)),
             );
         }
+        let message = match arrived {
+            1 => "one branch came".to_owned(),
+            arrived => format!("{arrived} branches came"),
+        };
+        let outcome = Outcome::Done {
+            output: Map::new(),
+            message: Some(message),
+        };
+        self.settle(branch, outcome);
+    }
+
+    /// A join is left, whatever for: those of its round that have not come do not begin another one.
+    pub(super) fn leave_join(&mut self, branch: &Branch) {
+        let Some(wants) = self.wants(branch.step) else {
+            return;
+        };
+        self.execution.memory.arrived.remove(&branch.seq);
         let rest: Vec<i32> = (self.execution.branches.iter())
             .filter(|other| self.can_come(other, branch.step))
             .map(|other| other.seq)
@@ -146,15 +165,6 @@ impl Step<'_> {
                 }
             }
         }
-        let message = match arrived {
-            1 => "one branch came".to_owned(),
-            arrived => format!("{arrived} branches came"),
-        };
-        let outcome = Outcome::Done {
-            output: Map::new(),
-            message: Some(message),
-        };
-        self.settle(branch, outcome);
     }
 
     /// Ends a branch that has nothing to do any more.

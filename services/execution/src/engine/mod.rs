@@ -100,6 +100,8 @@ pub enum Refusal {
     NotClaimed,
     #[error("the execution is being undone and will be {0}")]
     Closing(ExecutionStatus),
+    #[error("people decide this step: a retry reopens its task")]
+    PeopleDecide,
     #[error("this is not an incident")]
     NotAnIncident,
     #[error("input and outputs together would exceed {MAX_CONTEXT_BYTES} bytes")]
@@ -179,7 +181,10 @@ pub fn advance(
         Command::Wake { seq } => step.wake(seq)?,
         Command::Answer { seq, actor, answer } => step.answer(seq, &actor, answer)?,
         Command::Signal(signal) => step.signal(signal)?,
-        Command::Deliver { seq, data } => step.deliver(seq, data)?,
+        Command::Deliver { seq, data } => {
+            step.check_room(&data)?;
+            step.deliver(seq, data)?;
+        }
         Command::Resolve {
             seq,
             actor,

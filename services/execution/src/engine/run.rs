@@ -31,7 +31,8 @@ impl Step<'_> {
 
     /// A branch reaches a step; it runs in `run_ready`. The joins of `late` have gone on without it.
     fn arrive(&mut self, step: usize, late: &[usize]) {
-        if self.execution.status.is_final() || self.merges(step, late) {
+        // The arrival before may have gone over the limit: then what was done is being undone.
+        if self.execution.status.is_final() || self.is_closing() || self.merges(step, late) {
             return;
         }
         let memory = &mut self.execution.memory;

@@ -48,6 +48,7 @@ impl Step<'_> {
             let limit = format!("input and outputs together exceed {MAX_CONTEXT_BYTES} bytes");
             return self.exceed(branch, limit);
         }
+        self.leave_join(&branch);
         self.remember(&branch, &output, bytes);
 
         if self.is_closing() {
@@ -173,12 +174,14 @@ impl Step<'_> {
         });
         let caught = self.route(branch.step, &seen, true);
         if !caught.to.is_empty() {
+            self.leave_join(&branch);
             self.end(&branch, StepStatus::Failed, |log| {
                 log.failure = Some(failure);
                 log.route = caught.told;
             });
             self.go_to(&branch, caught.to);
         } else if !step.is_required {
+            self.leave_join(&branch);
             let seen =
                 serde_json::json!({ "name": step.name, "status": StepStatus::Skipped.as_str() });
             let on = self.route(branch.step, &seen, false);
@@ -204,6 +207,9 @@ impl Step<'_> {
     /// A limit was exceeded: nothing catches that.
     fn exceed(&mut self, branch: Branch, message: String) {
         let failure = Failure::new("LIMIT_EXCEEDED", message);
+        if self.is_closing() {
+            return self.park(&branch, failure);
+        }
         self.end(&branch, StepStatus::Failed, |log| {
             log.failure = Some(failure.clone());
         });
@@ -234,7 +240,13 @@ impl Step<'_> {
 
     pub(super) fn cancel(&mut self, reason: String, compensate: bool) -> Result<(), Refusal> {
         if let Some(closing) = &self.execution.memory.closing {
-            return Err(Refusal::Closing(closing.status()));
+            if compensate {
+                return Err(Refusal::Closing(closing.status()));
+            }
+            // What is left is not undone; what it will be was decided before.
+            let (status, failure) = (closing.status(), closing.failure.clone());
+            self.finish(status, Some(failure));
+            return Ok(());
         }
         let failure = Failure::new("CANCELLED", reason);
         if compensate {

@@ -33,6 +33,7 @@ impl Step<'_> {
         let waits = |branch: &&Branch| matches!(&branch.hold, Hold::Signal { name, .. } if *name == signal.name);
         let waiting = self.execution.branches.iter().filter(waits);
         if let Some(seq) = waiting.map(|branch| branch.seq).min() {
+            self.check_room(&signal.data)?;
             return self.deliver(seq, signal.data);
         }
         self.forget_expired();

@@ -101,6 +101,7 @@ fn reason(row: &Wait, kind: pb::WaitKind, graph: &Graph) -> String {
         pb::WaitKind::Incident => {
             let code = row.error_code.as_deref().unwrap_or_default();
             let message = row.error.as_deref().unwrap_or_default();
+            let message = model::text::clean(message, 200);
             format!("an operator, after {code}: {message}")
         }
         pb::WaitKind::Join => "other branches to come".to_owned(),

@@ -221,11 +221,16 @@ pub async fn extend(
     }))
 }
 
-/// Whether the failure of this attempt is followed by another one; nothing if there is no such attempt.
+/// Whether the failure of this attempt is followed by another one, without an operator; nothing if there is no
+/// such attempt.
 pub async fn will_retry(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<bool>> {
     sqlx::query_scalar!(
         r#"-- execution.get_will_retry
-        select will_retry from execution.execution_logs where id = $1"#,
+        select l.will_retry and not exists (
+                   select from execution.waits w
+                    where w.execution_id = l.execution_id and w.step_id = l.step_id
+                      and w.kind = 'incident') as "will_retry!"
+          from execution.execution_logs l where l.id = $1"#,
         id
     )
     .fetch_optional(conn)

@@ -157,11 +157,12 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Task>
         select l.id, l.execution_id, e.workflow_id, e.workflow_version, e.client_id,
                l.step_id as "step_id!", l.status::text as "status!",
                coalesce(w.created_at, l.queued_at) as "created_at!", w.wake_at as "due_at?",
-               w.held_by as "claimed_by?", l.data as "output: Json<Map<String, Value>>"
+               w.held_by as "claimed_by?", case when l.status = 'COMPLETED' then l.data end
+                   as "output: Json<Map<String, Value>>"
           from execution.execution_logs l
           join execution.workflow_executions e on e.id = l.execution_id
           left join execution.waits w on w.id = l.id
-         where l.id = $1 and l.step_id is not null"#,
+         where l.id = $1 and l.step_id is not null and coalesce(w.kind, 'person') = 'person'"#,
         id
     )
     .fetch_optional(conn)

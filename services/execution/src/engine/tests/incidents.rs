@@ -91,3 +91,70 @@ fn an_operator_may_complete_a_parked_step_or_give_up() {
         Some("DECLINED")
     );
 }
+
+#[test]
+fn what_people_decide_is_not_decided_by_resolving() {
+    let config = json!({ "approverRole": "boss", "timeout": "1h", "onFailure": "park" });
+    let steps = [("Approve", "approval", config)];
+    let mut run = Run::start(graph(&steps, &[]), json!({}));
+    run.now += TimeDelta::hours(1);
+    let seq = run.execution.branches[0].seq;
+    run.tell(Command::Wake { seq }).expect("due");
+    let output = object(json!({ "approved": true, "approver": "boss@example.com" }));
+    let completed = resolve(&mut run, Resolution::Complete { output });
+    assert_eq!(completed, Err(Refusal::PeopleDecide));
+    // A retry reopens the task, with its whole time.
+    resolve(&mut run, Resolution::Retry { data: Map::new() }).expect("an incident");
+    let due_at = Some(run.now + TimeDelta::hours(1));
+    let open = Hold::Person {
+        claimed_by: None,
+        due_at,
+    };
+    assert_eq!(run.execution.branches[0].hold, open);
+    run.answer(&person("b@example.com", &["boss"]), approve())
+        .expect("theirs");
+    assert_eq!(run.execution.status, ExecutionStatus::Completed);
+}
+
+#[test]
+fn a_retry_after_a_queue_timeout_waits_as_long_again() {
+    let config =
+        json!({ "onFailure": "park", "queueTimeout": "1h", "retry": { "maxAttempts": 1 } });
+    let mut run = Run::start(graph(&[("Pack", "work", config)], &[]), json!({}));
+    run.now += TimeDelta::hours(1);
+    let seq = run.execution.branches[0].seq;
+    run.tell(Command::Wake { seq }).expect("due");
+    run.now += TimeDelta::hours(3);
+    resolve(&mut run, Resolution::Retry { data: Map::new() }).expect("an incident");
+    let branch = &run.execution.branches[0];
+    let wake_at = branch.hold.wake_at(branch.times.queued_at);
+    assert_eq!(wake_at, Some(run.now + TimeDelta::hours(1)));
+}
+
+#[test]
+fn data_that_does_not_fit_is_refused_and_changes_nothing() {
+    let steps = [
+        ("Fill", "work", json!({})),
+        ("Fill more", "work", json!({})),
+        ("Fill up", "work", json!({})),
+        (
+            "Charge",
+            "work",
+            json!({ "onFailure": "park", "retry": { "maxAttempts": 1 } }),
+        ),
+    ];
+    let mut run = Run::start(graph(&steps, &[]), json!({ "a": "x".repeat(250_000) }));
+    for key in ["b", "c", "d"] {
+        run.work(json!({ key: "x".repeat(250_000) })).expect("held");
+    }
+    run.break_down("DECLINED").expect("held");
+    let large = || object(json!({ "e": "x".repeat(100_000) }));
+    let before = run.execution.clone();
+    for resolution in [
+        Resolution::Complete { output: large() },
+        Resolution::Retry { data: large() },
+    ] {
+        assert_eq!(resolve(&mut run, resolution), Err(Refusal::ContextFull));
+    }
+    assert_eq!(run.execution, before);
+}

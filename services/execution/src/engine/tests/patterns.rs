@@ -353,3 +353,111 @@ fn a_join_that_waits_too_long_times_out() {
         Some("TIMEOUT")
     );
 }
+
+#[test]
+fn a_join_that_was_given_up_does_not_go_on_later() {
+    let steps = [
+        fork("F"),
+        ("A", "work", json!({})),
+        ("B", "work", json!({})),
+        join("J", json!({ "timeout": "1h" })),
+        ("C", "work", json!({})),
+        ("Late", "work", json!({})),
+    ];
+    let ways = [
+        ("F", "A", always()),
+        ("F", "B", always()),
+        ("A", "J", Value::Null),
+        ("B", "J", Value::Null),
+        ("J", "C", Value::Null),
+        ("J", "Late", equals("step.error.code", json!("TIMEOUT"))),
+    ];
+    let mut run = Run::start(graph(&steps, &ways), json!({}));
+    run.done("A");
+    run.now += TimeDelta::hours(1);
+    let waiting = |b: &&Branch| matches!(b.hold, Hold::Join { .. });
+    let seq = (run.execution.branches.iter().find(waiting))
+        .expect("it waits")
+        .seq;
+    run.tell(Command::Wake { seq }).expect("is due");
+    assert_eq!(run.at(), ["B", "Late"]);
+    run.done("B");
+    assert_eq!(run.at(), ["Late"]);
+    assert_eq!(run.count("J COMPLETED"), 0);
+}
+
+#[test]
+fn a_parked_join_remembers_who_has_come() {
+    let config = json!({ "mode": "N_OF", "n": 3, "timeout": "1h", "onFailure": "park" });
+    let mut run = three_branches(config);
+    run.done("A");
+    run.done("B");
+    run.now += TimeDelta::hours(1);
+    let waiting = |b: &&Branch| matches!(b.hold, Hold::Join { .. });
+    let seq = (run.execution.branches.iter().find(waiting))
+        .expect("it waits")
+        .seq;
+    run.tell(Command::Wake { seq }).expect("is due");
+    run.done("C");
+    let seq = run.execution.branches[0].seq;
+    let resolution = Resolution::Retry { data: Map::new() };
+    let actor = worker();
+    run.tell(Command::Resolve {
+        seq,
+        actor,
+        resolution,
+    })
+    .expect("an incident");
+    assert_eq!(run.at(), ["D"]);
+}
+
+#[test]
+fn in_a_circle_of_joins_one_that_can_go_on_does() {
+    let ways = [
+        ("F", "A"),
+        ("F", "B"),
+        ("A", "J"),
+        ("B", "K"),
+        ("K", "C"),
+        ("C", "J"),
+        ("J", "D"),
+        ("D", "K"),
+    ];
+    let two = json!({ "mode": "N_OF", "n": 2 });
+    let others = [fork("F"), join("J", two), join("K", json!({}))];
+    let mut run = Run::start(net(&others, &["A", "B", "C", "D"], &ways), json!({}));
+    run.done("A");
+    run.done("B");
+    assert_eq!(run.at(), ["J", "C"]);
+    run.done("C");
+    assert_eq!(run.at(), ["D"]);
+}
+
+#[test]
+fn a_fork_beyond_the_limit_undoes_everything() {
+    let steps = [
+        ("Reserve", "work", json!({ "compensate": "Release" })),
+        fork("F"),
+        ("A", "work", json!({})),
+        ("B", "work", json!({})),
+        ("C", "work", json!({})),
+        ("Release", "work", json!({})),
+    ];
+    let ways = [
+        ("Reserve", "F", Value::Null),
+        ("F", "A", always()),
+        ("F", "B", always()),
+        ("F", "C", always()),
+    ];
+    let mut run = Run::start(graph(&steps, &ways), json!({}));
+    run.execution.memory.to_undo = vec![5, 5];
+    run.execution.memory.activations = MAX_ACTIVATIONS - 1;
+    run.done("Reserve");
+    for left in [2, 1, 0] {
+        assert_eq!(run.at(), ["Release"]);
+        assert_eq!(run.execution.memory.to_undo.len(), left);
+        run.done("Release");
+    }
+    assert_eq!(run.execution.status, ExecutionStatus::Failed);
+    assert_eq!(run.count("Release COMPLETED"), 3);
+}

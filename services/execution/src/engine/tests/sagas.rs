@@ -52,11 +52,16 @@ fn a_failure_undoes_what_was_done_newest_first() {
     run.break_down("SOLD_OUT").expect("held");
     run.check(ExecutionStatus::Running, &UNDOING);
     assert!(run.execution.completed_at.is_none());
-    // Nothing changes any more what it will be.
+    // Nothing changes any more what it will be; the rest may be left as it is.
     assert_eq!(
-        cancel(&mut run, false),
+        cancel(&mut run, true),
         Err(Refusal::Closing(ExecutionStatus::Failed))
     );
+    let mut given_up = booked();
+    given_up.break_down("SOLD_OUT").expect("held");
+    cancel(&mut given_up, false).expect("open");
+    assert_eq!(given_up.execution.status, ExecutionStatus::Failed);
+    assert_eq!(given_up.path()[4], "Cancel flight SKIPPED");
     run.work(json!({})).expect("held");
     assert_eq!(run.execution.status, ExecutionStatus::Failed);
     let failure = run.execution.failure.expect("it failed");
