@@ -36,13 +36,13 @@ pub struct Applied {
 pub async fn apply(
     conn: &mut PgConnection,
     document: &Document,
-    by: Option<Uuid>,
+    (by, etag): (Option<Uuid>, &str),
     trial: bool,
 ) -> Result<Applied> {
     let mut changes = Vec::new();
     let client_id = client(conn, &document.client, &mut changes).await?;
     let new_client_id = (!changes.is_empty()).then_some(client_id);
-    let workflow = workflow(conn, document, (client_id, by), &mut changes).await?;
+    let workflow = workflow(conn, document, (client_id, by, etag), &mut changes).await?;
     let before = WorkingCopy::read(conn, workflow).await?;
     let (wanted, mut problems) = wanted(document, &before.definition, &before.steps, Uuid::now_v7);
     let diff = before.rewrite(conn, &wanted).await?;
@@ -141,11 +141,18 @@ async fn only_workflow(
 async fn workflow(
     conn: &mut PgConnection,
     document: &Document,
-    (client_id, by): (Uuid, Option<Uuid>),
+    (client_id, by, etag): (Uuid, Option<Uuid>, &str),
     changes: &mut Vec<String>,
 ) -> Result<Workflow> {
     if let Some(id) = only_workflow(conn, client_id, &document.name).await? {
-        return editing::lock(conn, id).await;
+        let workflow = editing::lock(conn, id).await?;
+        if !etag.is_empty() && etag != workflow.revision.to_string() {
+            return Err(Error::stale_etag("workflow"));
+        }
+        return Ok(workflow);
+    }
+    if !etag.is_empty() {
+        return Err(Error::stale_etag("workflow"));
     }
     let id = Uuid::now_v7();
     let new = NewWorkflow {

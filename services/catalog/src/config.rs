@@ -61,8 +61,8 @@ pub struct Config {
     )]
     pub signing_key_days: u16,
 
-    /// Addresses or networks of proxies, e.g. 10.0.0.0/8,192.0.2.1, that say in `x-forwarded-for` where a call
-    /// comes from: failed logins are counted by that. Default: none is believed.
+    /// Addresses or networks of proxies, e.g. 192.0.2.1,192.0.2.2, that say in `x-forwarded-for` where a call
+    /// comes from: failed logins are counted by that. No client may be among them. Default: none is believed.
     #[arg(
         long,
         env = "WFP_TRUSTED_PROXIES",

@@ -39,12 +39,18 @@ async fn round(pool: &PgPool, signer: &Signer, audit_days: u16) -> Result<()> {
     let now = db::now(&mut *db::acquire(pool).await?).await?;
     signer.round(pool, now).await?;
     let mut conn = db::acquire(pool).await?;
-    requests::purge(&mut conn, now - REQUEST_LIFE).await?;
-    sessions::purge(&mut conn, now - SESSION_AFTERLIFE).await?;
-    revocations::purge(&mut conn, now - REVOCATION_LIFE).await?;
-    login_failures::purge(&mut conn, now - limits::WINDOW).await?;
-    known_sources::purge(&mut conn, now - limits::KNOWN_FOR).await?;
-    audit::purge(&mut conn, now - TimeDelta::days(audit_days.into())).await
+    // One that fails does not keep the others from their work.
+    let audited = now - TimeDelta::days(audit_days.into());
+    let done = [
+        sessions::announce_expired(&mut conn, now).await,
+        sessions::purge(&mut conn, now - SESSION_AFTERLIFE).await,
+        revocations::purge(&mut conn, now - REVOCATION_LIFE).await,
+        login_failures::purge(&mut conn, now - limits::WINDOW).await,
+        known_sources::purge(&mut conn, now - limits::KNOWN_FOR).await,
+        requests::purge(&mut conn, now - REQUEST_LIFE).await,
+        audit::purge(&mut conn, audited).await,
+    ];
+    done.into_iter().collect()
 }
 
 #[cfg(test)]

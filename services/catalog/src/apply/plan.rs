@@ -102,7 +102,11 @@ fn match_steps(
     };
     pass(&|step, is| step.key.as_ref() == Some(&is.key));
     pass(&|step, is| !is.removed && step.fields.name == is.fields.name);
-    pass(&|step, is| step.key.is_none() && model::text::slug(&step.fields.name) == is.key);
+    // Only where the key says all of the name: of others, quite different names have the same one.
+    pass(&|step, is| {
+        let name = &step.fields.name;
+        step.key.is_none() && name.is_ascii() && model::text::slug(name) == is.key
+    });
 
     let mut taken: HashSet<String> = existing.iter().map(|step| step.key.clone()).collect();
     taken.extend(wanted.iter().filter_map(|step| step.key.clone()));
@@ -214,6 +218,14 @@ mod tests {
             id: Uuid::nil(),
             key: key.to_owned(),
         }
+    }
+
+    #[test]
+    fn names_of_which_keys_say_little_do_not_take_each_others_steps() {
+        let before = [existing("step", "审批", false), existing("1", "Ä 1", true)];
+        let after = [wanted(None, "支付"), wanted(None, "Ö 1")];
+        let matches = match_steps(&after, &before, Uuid::nil);
+        assert_eq!(matches, [new("step-2"), new("1-2")]);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 /// Bytes that a document may have.
-pub const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// Bytes that it may come to once its aliases are expanded.
-const MAX_EXPANDED_BYTES: usize = 8 * MAX_BYTES;
+const MAX_EXPANDED_BYTES: usize = 8 * 1024 * 1024;
 /// Beyond this, doubles skip integers; numbers travel as doubles.
 const MAX_EXACT: u64 = 1 << 53;
 
@@ -133,6 +133,10 @@ impl<'de> Visitor<'de> for Node<'_> {
         if value.fract() == 0.0 && value.abs() <= MAX_EXACT as f64 {
             return Ok(Value::from(value as i64));
         }
+        // Stored, it would come back as an integer that no document may have.
+        if value.fract() == 0.0 && value.abs() < u64::MAX as f64 {
+            return Err(too_large(value));
+        }
         Number::from_f64(value)
             .map(Value::Number)
             .ok_or_else(|| E::custom("a number must be finite"))
@@ -224,6 +228,7 @@ mod tests {
         check(r#"{"a": 1, "a": 2}"#, "a");
         check("a: 9007199254740993", "2^53");
         check(r#"{"a": -9007199254740993}"#, "2^53");
+        check("a: 1e18", "2^53");
         check("a: .inf", "line 1");
         check("a: 1e400", "line 1");
         check("a: [1", "line");

@@ -15,7 +15,7 @@ use sqlx::{PgConnection, PgPool};
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Answer, check_etag, fit, present};
+use super::{Answer, check_etag, fit, present, still_admin};
 use crate::fields;
 use crate::store::api_keys::{self, ApiKey, KeyFilter, NewKey};
 use crate::store::audit::{self, Object};
@@ -55,6 +55,7 @@ impl ApiKeyService for ApiKeys {
         let made = NewApiKey::make()?;
         let secret = made.secret.clone();
         let (api_key, is_new) = db::transaction(&self.pool, async move |conn| {
+            still_admin(conn, &caller).await?;
             let id = Uuid::now_v7();
             if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
                 return Ok((found(api_keys::get(conn, id).await?, id)?, false));
@@ -132,6 +133,7 @@ impl ApiKeyService for ApiKeys {
         let id = input.uuid("id", &request.id);
         input.finish()?;
         let key = db::transaction(&self.pool, async move |conn| {
+            still_admin(conn, &caller).await?;
             let key = found(api_keys::lock(conn, id).await?, id)?;
             if key.revoked_at.is_some() {
                 return Ok(key);

@@ -14,8 +14,11 @@ use chassis::auth::Caller;
 use chassis::page::Page;
 use chassis::{Error, Result};
 use prost::Message;
+use sqlx::PgConnection;
 use tonic::{Response, Status};
 use uuid::Uuid;
+
+use crate::store;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -47,6 +50,19 @@ fn check_fixed(field: &str, wanted: &str, stored: &str) -> Result<()> {
 }
 
 /// The person or the API key to whom a change is put down.
+/// Refuses an administrator whose role or session has ended since this replica last asked: what they change
+/// now could undo that.
+async fn still_admin(conn: &mut PgConnection, caller: &Caller) -> Result<()> {
+    let Caller::User(user) = caller else {
+        return Ok(());
+    };
+    if store::users::is_admin_now(conn, user.id, user.session_id).await? {
+        return Ok(());
+    }
+    let message = "the caller is no administrator any more";
+    Err(Error::denied("ADMIN_REQUIRED", message))
+}
+
 fn author(caller: &Caller) -> Option<Uuid> {
     match caller {
         Caller::User(user) => Some(user.id),

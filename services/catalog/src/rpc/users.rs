@@ -17,7 +17,7 @@ use sqlx::PgPool;
 use tonic::{Request, Response};
 use uuid::Uuid;
 
-use super::{Answer, present};
+use super::{Answer, present, still_admin};
 use crate::fields;
 use crate::identity::{MasterKey, Passwords};
 use crate::store::audit::{self, Object};
@@ -60,6 +60,7 @@ impl UserService for Users {
         let password_hash = self.passwords.hash(password).await?;
         let id = Uuid::now_v7();
         let user = db::transaction(&self.pool, async move |conn| {
+            still_admin(conn, &caller).await?;
             if let Some(id) = requests::claim(conn, key.as_ref(), id).await? {
                 return found(users::get(conn, id).await?, id);
             }

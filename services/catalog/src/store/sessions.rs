@@ -117,6 +117,21 @@ pub async fn end_beyond(conn: &mut PgConnection, user_id: Uuid, most: i64) -> Re
     Ok(())
 }
 
+/// Lets it be known which sessions have ended by time within the last hour: streams may still be open.
+pub async fn announce_expired(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!(
+        "-- catalog.announce_expired_sessions
+        insert into catalog.revocations (id)
+        select id from catalog.sessions
+        where expires_at <= $1 and expires_at > $1::timestamptz - interval '1 hour'
+        on conflict (id) do nothing",
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Forgets sessions that ended by time before `horizon`.
 pub async fn purge(conn: &mut PgConnection, horizon: DateTime<Utc>) -> Result<()> {
     sqlx::query!(

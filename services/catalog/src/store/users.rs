@@ -88,7 +88,21 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> Result<Option<User>> {
     .await?)
 }
 
-/// The same, and nobody else changes it until the transaction ends.
+/// Whether this user is an administrator at this moment, and the session stands.
+pub async fn is_admin_now(conn: &mut PgConnection, id: Uuid, session_id: Uuid) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"-- catalog.is_admin_now
+        select exists (
+            select from catalog.users u join catalog.sessions s on s.user_id = u.id
+            where u.id = $1 and s.id = $2 and u.is_active and u.role = 'ADMIN') as "is_admin!""#,
+        id,
+        session_id
+    )
+    .fetch_one(conn)
+    .await?)
+}
+
+/// The user, and nobody else changes it until the transaction ends.
 pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<User>> {
     Ok(sqlx::query_as!(
         User,

@@ -166,6 +166,43 @@ async fn a_user_may_be_made_before_they_begin() {
 }
 
 #[tokio::test]
+async fn an_administrator_who_is_none_any_more_changes_nothing_at_once() {
+    let catalog = Catalog::start().await;
+    let jane = catalog.user(JANE, pb::UserRole::Admin).await;
+    let token = catalog.login(JANE, PASSWORD).await.unwrap();
+    let pool = catalog.pool().await;
+    // As another replica does it: this one has not heard of it.
+    sqlx::query("update catalog.users set role = 'USER' where email = $1")
+        .bind(JANE)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let back = pb::UpdateUserRequest {
+        user: Some(pb::User {
+            id: jane.id.clone(),
+            role: pb::UserRole::Admin.into(),
+            ..pb::User::default()
+        }),
+        update_mask: None,
+    };
+    let answer = catalog.users(&token).update_user(back).await;
+    refused(answer, Code::PermissionDenied, "ADMIN_REQUIRED");
+    let reset = pb::ResetPasswordRequest {
+        id: jane.id.clone(),
+        new_password: "another password".to_owned(),
+        ..pb::ResetPasswordRequest::default()
+    };
+    let answer = catalog.users(&token).reset_password(reset).await;
+    refused(answer, Code::PermissionDenied, "ADMIN_REQUIRED");
+    let delete = pb::DeleteUserRequest {
+        id: jane.id,
+        ..pb::DeleteUserRequest::default()
+    };
+    let answer = catalog.users(&token).delete_user(delete).await;
+    refused(answer, Code::PermissionDenied, "ADMIN_REQUIRED");
+}
+
+#[tokio::test]
 async fn it_is_noted_when_access_changed_and_not_when_a_name_did() {
     let catalog = Catalog::start().await;
     let jane = catalog.user(JANE, pb::UserRole::User).await;

@@ -63,7 +63,7 @@ impl Check<'_> {
             };
             let message = format!("{verdict}: {why}");
             self.problems.push(Problem::warning(path, code, message));
-        } else if let Some(number) = number_as_text(comparison) {
+        } else if let Some(number) = number_as_text(comparison, &left) {
             let word = comparison.word;
             self.problems.push(Problem::warning(
                 format!("{path}.value"),
@@ -191,17 +191,25 @@ fn not_among_words(comparison: &Comparison, left: &Side, name: &str) -> Option<S
     };
     let known = |value: &Value| left.words.iter().any(|word| value.as_str() == Some(word));
     let is_none = !left.words.is_empty() && !wanted.iter().any(known);
+    // Whoever excludes a word that cannot be there says more than needed, and nothing wrong.
+    let is_none = is_none && !comparison.negated;
     is_none.then(|| format!("`{name}` is {} there", left.words.join(" or ")))
 }
 
-/// A number that is ordered as a text.
-fn number_as_text(comparison: &Comparison) -> Option<&str> {
+/// A number that is ordered as a text, where a number may be meant.
+fn number_as_text<'c>(comparison: &'c Comparison, left: &Side) -> Option<&'c str> {
+    if left.types & Types::NUMBER != Types::NUMBER {
+        return None;
+    }
     let is_order = matches!(
         comparison.test,
         Test::GreaterThan | Test::GreaterThanOrEqual | Test::LessThan | Test::LessThanOrEqual
     );
     match &comparison.operand {
-        Operand::Value(Value::String(text)) if is_order && text.parse::<f64>().is_ok() => {
+        Operand::Value(Value::String(text))
+            if is_order
+                && serde_json::from_str::<Value>(text).is_ok_and(|value| value.is_number()) =>
+        {
             Some(text)
         }
         _ => None,

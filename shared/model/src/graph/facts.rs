@@ -180,6 +180,7 @@ impl<'a> Facts<'a> {
         let word = &self.definition.steps[step].step_type;
         let names: Vec<&str> = match (StepType::of(word).output, &settings.kind) {
             (Output::Open, _) => return Known::Nothing,
+            (Output::Nothing, _) if segments.is_empty() => return Known::types(Types::OBJECT),
             (Output::Nothing, _) => {
                 return Known::Missing(format!("{name} is a {word}, which has no output"));
             }

@@ -44,6 +44,11 @@ pub async fn login(auth: &Auth, source: &str, request: pb::LoginRequest) -> Resu
 
     let Proof { account, counted } =
         (auth.guard.judge(&email, source, password).await?).ok_or_else(login_failed)?;
+    // At once, whatever becomes of the sign-in: a right password is no failure.
+    db::transaction(&auth.guard.pool, async move |conn| {
+        login_failures::take_back(conn, &counted).await
+    })
+    .await?;
     auth.signer.keep_fresh(&auth.guard.pool).await?;
     let (signer, source) = (Arc::clone(&auth.signer), source.to_owned());
     db::transaction(&auth.guard.pool, async move |conn| {
@@ -55,7 +60,6 @@ pub async fn login(auth: &Auth, source: &str, request: pb::LoginRequest) -> Resu
             return Err(login_failed());
         }
         let now = db::now(conn).await?;
-        login_failures::take_back(conn, &counted).await?;
         known_sources::note(conn, user.id, &source, now, limits::MOST_KNOWN).await?;
         let (session, token) = sessions::begin(conn, user.id, now).await?;
         issue(&signer, user, &session, &token)

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{found, read_groups, read_role};
 use crate::fields;
 use crate::identity::Passwords;
-use crate::rpc::{check_etag, check_fixed, present};
+use crate::rpc::{check_etag, check_fixed, present, still_admin};
 use crate::store;
 use crate::store::audit::{self, Object};
 use crate::store::sessions;
@@ -40,12 +40,22 @@ pub async fn update(
     let name = (mask.has("name")).then(|| input.name("user.name", &wanted.name, fields::NAME));
     let role = (mask.has("role")).then(|| read_role(&mut input, wanted.role));
     let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
-    let is_active = (mask.has("is_active")).then(|| wanted.is_active.unwrap_or(true));
+    if mask.has("is_active") && wanted.is_active.is_none() {
+        input.push("user.is_active", "is required, as update_mask names it");
+    }
+    let is_active = wanted.is_active.filter(|_| mask.has("is_active"));
     input.finish()?;
     allow(&caller, id, &mask)?;
 
+    let is_own = caller.id == id
+        && CHANGEABLE
+            .iter()
+            .all(|field| !mask.has(field) || OWN.contains(field));
     let caller = Caller::User(caller);
     db::transaction(pool, async move |conn| {
+        if !is_own {
+            still_admin(conn, &caller).await?;
+        }
         if role.is_some() || is_active.is_some() {
             one_at_a_time(conn).await?;
         }
@@ -87,6 +97,7 @@ pub async fn reset_password(
     input.finish()?;
     let hash = passwords.hash(password).await?;
     db::transaction(pool, async move |conn| {
+        still_admin(conn, &caller).await?;
         let user = found(users::lock(conn, id).await?, id)?;
         check_etag("user", &request.etag, user.revision)?;
         users::set_password(conn, id, &hash).await?;
@@ -104,6 +115,7 @@ pub async fn delete(pool: &PgPool, caller: Caller, request: pb::DeleteUserReques
     input.finish()?;
     db::transaction(pool, async move |conn| {
         one_at_a_time(conn).await?;
+        still_admin(conn, &caller).await?;
         let user = found(users::lock(conn, id).await?, id)?;
         check_etag("user", &request.etag, user.revision)?;
         if administers(&user) {

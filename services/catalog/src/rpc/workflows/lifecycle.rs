@@ -27,16 +27,11 @@ pub async fn apply(
     let by = author(&caller);
     let document = Document::parse("document", &request.document)?;
     let (applied, workflow) = db::transaction(pool, async move |conn| {
-        if !request.etag.is_empty() {
-            let there = apply::find(conn, &document).await?;
-            let there = there.ok_or_else(|| Error::stale_etag("workflow"))?;
-            let locked = editing::lock(conn, there.id).await?;
-            check_etag("workflow", &request.etag, locked.revision)?;
-        }
+        let etag = request.etag.as_str();
         if request.validate_only {
-            return attempt(conn, &document, by).await;
+            return attempt(conn, &document, (by, etag)).await;
         }
-        let applied = apply::apply(conn, &document, by, false).await?;
+        let applied = apply::apply(conn, &document, (by, etag), false).await?;
         record(conn, &caller, &applied).await?;
         let workflow = message::read(conn, applied.workflow_id).await?;
         Ok((applied, Some(workflow)))
@@ -46,7 +41,7 @@ pub async fn apply(
         workflow,
         changes: applied.changes,
         published: applied.published,
-        problems: applied.problems.into_iter().map(message::problem).collect(),
+        problems: message::problems(applied.problems),
     })
 }
 
@@ -69,14 +64,14 @@ async fn record(conn: &mut PgConnection, caller: &Caller, applied: &apply::Appli
 async fn attempt(
     conn: &mut PgConnection,
     document: &Document,
-    by: Option<Uuid>,
+    (by, etag): (Option<Uuid>, &str),
 ) -> Result<(apply::Applied, Option<pb::Workflow>)> {
     let workflow = match apply::find(conn, document).await? {
         Some(workflow) => Some(message::read(conn, workflow.id).await?),
         None => None,
     };
     let mut trial = conn.begin().await?;
-    let applied = apply::apply(&mut trial, document, by, true).await?;
+    let applied = apply::apply(&mut trial, document, (by, etag), true).await?;
     trial.rollback().await?;
     Ok((applied, workflow))
 }
@@ -105,7 +100,7 @@ pub async fn validate(
     let problems = publish::problems(definition);
     Ok(pb::ValidateWorkflowResponse {
         valid: !problems.iter().any(Problem::is_error),
-        problems: problems.into_iter().map(message::problem).collect(),
+        problems: message::problems(problems),
     })
 }
 

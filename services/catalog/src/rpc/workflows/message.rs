@@ -92,7 +92,25 @@ pub fn condition(condition: Option<&Value>) -> Option<prost_types::Struct> {
     Some(wire::struct_from_json(condition?.as_object()?))
 }
 
-pub fn problem(problem: Problem) -> pb::Problem {
+/// Problems that an answer holds: their messages are short, so every client can read as many.
+const MOST_PROBLEMS: usize = 2000;
+
+/// All problems, errors first where there are too many for one answer; then the last one says how many are
+/// left out.
+pub fn problems(mut problems: Vec<Problem>) -> Vec<pb::Problem> {
+    let count = problems.len();
+    if count <= MOST_PROBLEMS {
+        return problems.into_iter().map(problem).collect();
+    }
+    problems.sort_by_key(|problem| !problem.is_error());
+    problems.truncate(MOST_PROBLEMS);
+    let left = count - MOST_PROBLEMS;
+    let more = format!("{left} more problems are left out: mend these first");
+    problems.push(Problem::warning("", "MORE_PROBLEMS", more));
+    problems.into_iter().map(problem).collect()
+}
+
+fn problem(problem: Problem) -> pb::Problem {
     let severity = match problem.severity {
         Severity::Error => pb::problem::Severity::Error,
         Severity::Warning => pb::problem::Severity::Warning,
@@ -107,4 +125,21 @@ pub fn problem(problem: Problem) -> pb::Problem {
 
 pub fn id_or_empty(id: Option<Uuid>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_problems_are_cut_errors_first() {
+        let warnings = (0..MOST_PROBLEMS + 5).map(|_| Problem::warning("a", "ODD", "odd"));
+        let error = Problem::error("b", "WRONG", "wrong");
+        let told = problems(warnings.chain([error]).collect());
+        assert_eq!(told.len(), MOST_PROBLEMS + 1);
+        assert_eq!(told[0].code, "WRONG");
+        let last = &told[MOST_PROBLEMS];
+        assert!(last.message.starts_with("6 more"), "{last:?}");
+        assert_eq!(problems(vec![Problem::warning("a", "ODD", "odd")]).len(), 1);
+    }
 }
