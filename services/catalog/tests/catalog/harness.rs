@@ -361,6 +361,17 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, reason
     status
 }
 
+/// Why somebody could not make the last administrator none: there would be no other, or whoever tried is none
+/// any more.
+#[track_caller]
+pub fn last_or_none_any_more(status: Status) {
+    let (code, reason) = match status.code() {
+        Code::PermissionDenied => (Code::PermissionDenied, "ADMIN_REQUIRED"),
+        _ => (Code::FailedPrecondition, "LAST_ADMIN"),
+    };
+    refused::<()>(Err(status), code, reason);
+}
+
 /// The fields that are named as malformed, in order.
 #[track_caller]
 pub fn malformed<T: std::fmt::Debug>(answer: Result<T, Status>) -> Vec<String> {

@@ -53,11 +53,11 @@ pub async fn update(
             .all(|field| !mask.has(field) || OWN.contains(field));
     let caller = Caller::User(caller);
     db::transaction(pool, async move |conn| {
-        if !is_own {
-            still_admin(conn, &caller).await?;
-        }
         if role.is_some() || is_active.is_some() {
             one_at_a_time(conn).await?;
+        }
+        if !is_own {
+            still_admin(conn, &caller).await?;
         }
         let before = found(users::lock(conn, id).await?, id)?;
         check_etag("user", &wanted.etag, before.revision)?;
