@@ -133,7 +133,7 @@ fn form(form: &Form) -> Value {
             "examples": ["48h", "1h30m", "PT48H"],
         }),
         Form::Instant => json!({ "type": "string", "format": "date-time" }),
-        Form::Path => json!({ "type": "string", "minLength": 1, "maxLength": 1000 }),
+        Form::Path => json!({ "type": "string", "maxLength": 1000, "pattern": "\\S" }),
         Form::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Form::Count { max } => json!({ "type": "integer", "minimum": 1, "maximum": max }),
         Form::Expressions(_) => json!({
