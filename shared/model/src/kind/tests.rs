@@ -222,7 +222,8 @@ fn a_schema_accepts_what_validation_has_nothing_to_say_of() {
         let configs = (own, config(COMMON));
         let mut seen = [0, 0];
         let mut runner = proptest::test_runner::TestRunner::default();
-        for _ in 0..256 {
+        // Few are right in everything: one in fifty.
+        for _ in 0..1000 {
             let (own, common) = configs.new_tree(&mut runner).expect("generated").current();
             let mut config = object(own);
             config.extend(object(common));
@@ -237,6 +238,6 @@ fn a_schema_accepts_what_validation_has_nothing_to_say_of() {
             );
             seen[usize::from(said)] += 1;
         }
-        assert!(seen[0] > 5 && seen[1] > 5, "{}: {seen:?}", about.title);
+        assert!(seen[0] > 0 && seen[1] > 0, "{}: {seen:?}", about.title);
     }
 }
