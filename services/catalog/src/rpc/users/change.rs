@@ -41,7 +41,7 @@ pub async fn update(
     let role = (mask.has("role")).then(|| read_role(&mut input, wanted.role));
     let groups = (mask.has("groups")).then(|| read_groups(&mut input, &wanted.groups));
     if mask.has("is_active") && wanted.is_active.is_none() {
-        input.push("user.is_active", "is required, as update_mask names it");
+        input.push("update_mask", "names is_active, which user does not say");
     }
     let is_active = wanted.is_active.filter(|_| mask.has("is_active"));
     input.finish()?;
