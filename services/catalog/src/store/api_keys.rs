@@ -104,7 +104,16 @@ pub async fn find(conn: &mut PgConnection, hash: &[u8]) -> Result<Option<ApiKey>
 
 /// One statement a direction.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (created_at, id) = $after.unzip();
         sqlx::query_as!(
             ApiKey,
@@ -115,9 +124,9 @@ macro_rules! statement {
             where ($1::text is null or name = $1)
               and ($2::text is null or scope = $2::text::catalog.api_key_scope)
               and ($3::boolean is null or (revoked_at is not null) = $3)
-              and ($4::timestamptz is null or "# + $beyond + ")
-            order by " + $order + "
-            limit $6",
+              and ($4::timestamptz is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $5::uuid))
+            order by "# + $column + $direction + r#", id"# + $direction + r#"
+            limit $6"#,
             $filter.name,
             $filter.scope,
             $filter.is_revoked,
@@ -137,24 +146,7 @@ pub async fn list(
     run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<ApiKey>> {
-    Ok(match run {
-        Run::Up(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(created_at, id) > ($4, $5::uuid)",
-            "created_at, id"
-        ),
-        Run::Down(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(created_at, id) < ($4, $5::uuid)",
-            "created_at desc, id desc"
-        ),
-    })
+    Ok(statement!(conn, filter, limit, run, "created_at", "$4"))
 }
 
 pub async fn count_not_revoked(conn: &mut PgConnection) -> Result<i64> {

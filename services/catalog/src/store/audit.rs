@@ -110,7 +110,16 @@ fn shortened(changes: &[String]) -> Vec<String> {
 
 /// One statement a direction.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (occurred_at, id) = $after.unzip();
         sqlx::query_as!(
             Event,
@@ -123,8 +132,8 @@ macro_rules! statement {
               and ($4::text is null or action = $4)
               and ($5::timestamptz is null or occurred_at >= $5)
               and ($6::timestamptz is null or occurred_at < $6)
-              and ($7::timestamptz is null or " + $beyond + ")
-            order by " + $order + "
+              and ($7::timestamptz is null or (" + $column + ", id) " + $beyond + " (" + $key + ", $8::uuid))
+            order by " + $column + $direction + ", id" + $direction + "
             limit $9",
             $filter.actor_id,
             $filter.object_id,
@@ -148,24 +157,7 @@ pub async fn list(
     run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> Result<Vec<Event>> {
-    Ok(match run {
-        Run::Up(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(occurred_at, id) > ($7, $8::uuid)",
-            "occurred_at, id"
-        ),
-        Run::Down(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(occurred_at, id) < ($7, $8::uuid)",
-            "occurred_at desc, id desc"
-        ),
-    })
+    Ok(statement!(conn, filter, limit, run, "occurred_at", "$7"))
 }
 
 /// Forgets some of what happened before `horizon`; the next round forgets more.

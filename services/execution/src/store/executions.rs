@@ -141,7 +141,16 @@ pub async fn with_metadata(
 /// One statement a direction. Statuses are spelled out because an index on some of them is used only if the
 /// planner sees a constant.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (after_start, after_id) = $after.unzip();
         sqlx::query_as!(
             Execution,
@@ -163,8 +172,8 @@ macro_rules! statement {
                and ($7::jsonb is null
                     or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
                and ($8::uuid[] is null or id = any($8))
-               and ($9::timestamptz is null or "# + $beyond + r#")
-             order by "# + $order + r#"
+               and ($9::timestamptz is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $10::uuid))
+             order by "# + $column + $direction + r#", id"# + $direction + r#"
              limit $11"#,
             $filter.workflow_id,
             $filter.client_id,
@@ -190,24 +199,7 @@ pub fn list<'c>(
     run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> impl Stream<Item = sqlx::Result<Execution>> + Send + 'c {
-    match run {
-        Run::Up(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(started_at, id) > ($9, $10::uuid)",
-            "started_at, id"
-        ),
-        Run::Down(after) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(started_at, id) < ($9, $10::uuid)",
-            "started_at desc, id desc"
-        ),
-    }
+    statement!(conn, filter, limit, run, "started_at", "$9")
 }
 
 /// What the events of an execution are made of, beside its logs.

@@ -61,7 +61,18 @@ impl Task {
 
 /// One statement an order; they differ in where they go on and in which direction.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => {
+                statement!($conn, $filter, $limit, after, $column, $key, "<", " desc")
+            }
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (key, id) = $after.unzip();
         let mine = $filter.mine.as_ref();
         let groups = mine.map_or(&[][..], |mine| &mine.groups);
@@ -83,11 +94,18 @@ macro_rules! statement {
                and ($4::uuid is null or w.workflow_id = $4)
                and ($5::uuid is null or w.client_id = $5)
                and ($6::text is null or w.task_group = $6)
-               and ($7::timestamptz is null or "#
+               and ($7::timestamptz is null or ("#
+                + $column
+                + r#", w.id) "#
                 + $beyond
-                + r#")
+                + r#" ("#
+                + $key
+                + r#", $8::uuid))
              order by "#
-                + $order
+                + $column
+                + $direction
+                + r#", w.id"#
+                + $direction
                 + r#"
              limit $9"#,
             mine.map(|mine| mine.email.as_str()),
@@ -114,37 +132,14 @@ pub async fn list(
 ) -> sqlx::Result<Vec<Task>> {
     use TaskOrder::{Created, Due};
     match order {
-        Created(Run::Up(after)) => statement!(
+        Created(run) => statement!(conn, filter, limit, run, "w.created_at", "$7"),
+        Due(run) => statement!(
             conn,
             filter,
             limit,
-            after,
-            "(w.created_at, w.id) > ($7, $8::uuid)",
-            "w.created_at, w.id"
-        ),
-        Created(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(w.created_at, w.id) < ($7, $8::uuid)",
-            "w.created_at desc, w.id desc"
-        ),
-        Due(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id) > ($7, $8::uuid)",
-            "coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id"
-        ),
-        Due(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z'), w.id) < ($7, $8::uuid)",
-            "coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z') desc, w.id desc"
+            run,
+            "coalesce(w.wake_at, '9999-12-31T23:59:59.999999Z')",
+            "$7"
         ),
     }
 }

@@ -49,7 +49,16 @@ pub struct Query<'a> {
 
 /// One statement a direction.
 macro_rules! statement {
-    ($conn:ident, $query:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $query:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $query, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $query, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $query:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (after_start, after_id) = $after.unzip();
         sqlx::query_as!(
             Report,
@@ -61,8 +70,8 @@ macro_rules! statement {
                 and ($3::varchar is null or report_type = $3)
                 and ($4::timestamptz is null or period_start >= $4)
                 and ($5::timestamptz is null or period_start < $5)
-                and ($6::timestamptz is null or "# + $beyond + r#")
-            order by "# + $order + r#"
+                and ($6::timestamptz is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $7::uuid))
+            order by "# + $column + $direction + r#", id"# + $direction + r#"
             limit $8"#,
             $query.workflow_id,
             $query.execution_id,
@@ -82,20 +91,5 @@ pub fn list<'c>(
     conn: &'c mut PgConnection,
     query: Query<'_>,
 ) -> impl Stream<Item = sqlx::Result<Report>> + Send + 'c {
-    match query.run {
-        Run::Up(after) => statement!(
-            conn,
-            query,
-            after,
-            "(period_start, id) > ($6, $7::uuid)",
-            "period_start, id"
-        ),
-        Run::Down(after) => statement!(
-            conn,
-            query,
-            after,
-            "(period_start, id) < ($6, $7::uuid)",
-            "period_start desc, id desc"
-        ),
-    }
+    statement!(conn, query, query.run, "period_start", "$6")
 }

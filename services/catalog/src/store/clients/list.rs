@@ -32,7 +32,16 @@ pub enum ClientOrder {
 
 /// One statement an order; they differ in where they go on and in which direction.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (key, id) = $after.unzip();
         sqlx::query_as!(
             Row,
@@ -48,8 +57,8 @@ macro_rules! statement {
               and ($5::timestamptz is null or created_at < $5)
               and ($6::timestamptz is null or updated_at >= $6)
               and ($7::timestamptz is null or updated_at < $7)
-              and ($8::uuid is null or " + $beyond + ")
-            order by " + $order + "
+              and ($8::uuid is null or (" + $column + ", id) " + $beyond + " (" + $key + ", $8))
+            order by " + $column + $direction + ", id" + $direction + "
             limit $10",
             $filter.name,
             $filter.is_active,
@@ -75,53 +84,15 @@ pub async fn list(
 ) -> Result<Vec<Client>> {
     use ClientOrder::{Created, Name, Updated};
     let rows = match order {
-        Created(Run::Up(after)) => statement!(
+        Created(run) => statement!(conn, filter, limit, run, "created_at", "$9::timestamptz"),
+        Updated(run) => statement!(conn, filter, limit, run, "updated_at", "$9::timestamptz"),
+        Name(run) => statement!(
             conn,
             filter,
             limit,
-            after,
-            "(created_at, id) > ($9::timestamptz, $8)",
-            "created_at, id"
-        ),
-        Created(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(created_at, id) < ($9::timestamptz, $8)",
-            "created_at desc, id desc"
-        ),
-        Updated(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(updated_at, id) > ($9::timestamptz, $8)",
-            "updated_at, id"
-        ),
-        Updated(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(updated_at, id) < ($9::timestamptz, $8)",
-            "updated_at desc, id desc"
-        ),
-        Name(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) > (lower($9::text) collate "C", $8)"#,
-            r#"lower(name) collate "C", id"#
-        ),
-        Name(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) < (lower($9::text) collate "C", $8)"#,
-            r#"lower(name) collate "C" desc, id desc"#
+            run,
+            r#"lower(name) collate "C""#,
+            r#"lower($9::text) collate "C""#
         ),
     };
     Ok(rows.into_iter().map(Client::from).collect())

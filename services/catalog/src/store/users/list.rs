@@ -35,7 +35,16 @@ pub enum UserOrder {
 /// One statement an order; they differ in where they go on and in which direction. Roles are spelled out
 /// because an index on one of them is used only if the planner sees a constant.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (key, id) = $after.unzip();
         sqlx::query_as!(
             User,
@@ -50,8 +59,8 @@ macro_rules! statement {
               and ($5::text is null or lower(' ' || name || E'\n ' || email) like lower($5))
               and ($6::timestamptz is null or created_at >= $6)
               and ($7::timestamptz is null or created_at < $7)
-              and ($8::uuid is null or "# + $beyond + r#")
-            order by "# + $order + r#"
+              and ($8::uuid is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $8))
+            order by "# + $column + $direction + r#", id"# + $direction + r#"
             limit $10"#,
             $filter.email,
             $filter.role,
@@ -77,53 +86,15 @@ pub async fn list(
 ) -> Result<Vec<User>> {
     use UserOrder::{Created, Email, Name};
     Ok(match order {
-        Created(Run::Up(after)) => statement!(
+        Created(run) => statement!(conn, filter, limit, run, "created_at", "$9::timestamptz"),
+        Name(run) => statement!(
             conn,
             filter,
             limit,
-            after,
-            "(created_at, id) > ($9::timestamptz, $8)",
-            "created_at, id"
+            run,
+            r#"lower(name) collate "C""#,
+            r#"lower($9::text) collate "C""#
         ),
-        Created(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(created_at, id) < ($9::timestamptz, $8)",
-            "created_at desc, id desc"
-        ),
-        Name(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) > (lower($9::text) collate "C", $8)"#,
-            r#"lower(name) collate "C", id"#
-        ),
-        Name(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) < (lower($9::text) collate "C", $8)"#,
-            r#"lower(name) collate "C" desc, id desc"#
-        ),
-        Email(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(email, id) > ($9::text, $8)",
-            "email, id"
-        ),
-        Email(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(email, id) < ($9::text, $8)",
-            "email desc, id desc"
-        ),
+        Email(run) => statement!(conn, filter, limit, run, "email", "$9::text"),
     })
 }

@@ -36,7 +36,16 @@ pub enum WorkflowOrder {
 
 /// One statement an order; they differ in where they go on and in which direction.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $after:ident, $beyond:literal, $order:literal) => {{
+    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+        match $run {
+            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
+            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+        }
+    };
+    (
+        $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $column:literal, $key:literal, $beyond:literal, $direction:literal
+    ) => {{
         let (key, id) = $after.unzip();
         sqlx::query_as!(
             Workflow,
@@ -53,8 +62,8 @@ macro_rules! statement {
               and ($7::timestamptz is null or created_at < $7)
               and ($8::timestamptz is null or updated_at >= $8)
               and ($9::timestamptz is null or updated_at < $9)
-              and ($10::uuid is null or "# + $beyond + r#")
-            order by "# + $order + r#"
+              and ($10::uuid is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $10))
+            order by "# + $column + $direction + r#", id"# + $direction + r#"
             limit $12"#,
             $filter.client_id,
             $filter.status,
@@ -82,53 +91,15 @@ pub async fn list(
 ) -> Result<Vec<Workflow>> {
     use WorkflowOrder::{Created, Name, Updated};
     Ok(match order {
-        Created(Run::Up(after)) => statement!(
+        Created(run) => statement!(conn, filter, limit, run, "created_at", "$11::timestamptz"),
+        Updated(run) => statement!(conn, filter, limit, run, "updated_at", "$11::timestamptz"),
+        Name(run) => statement!(
             conn,
             filter,
             limit,
-            after,
-            "(created_at, id) > ($11::timestamptz, $10)",
-            "created_at, id"
-        ),
-        Created(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(created_at, id) < ($11::timestamptz, $10)",
-            "created_at desc, id desc"
-        ),
-        Updated(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(updated_at, id) > ($11::timestamptz, $10)",
-            "updated_at, id"
-        ),
-        Updated(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            "(updated_at, id) < ($11::timestamptz, $10)",
-            "updated_at desc, id desc"
-        ),
-        Name(Run::Up(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) > (lower($11::text) collate "C", $10)"#,
-            r#"lower(name) collate "C", id"#
-        ),
-        Name(Run::Down(after)) => statement!(
-            conn,
-            filter,
-            limit,
-            after,
-            r#"(lower(name) collate "C", id) < (lower($11::text) collate "C", $10)"#,
-            r#"lower(name) collate "C" desc, id desc"#
+            run,
+            r#"lower(name) collate "C""#,
+            r#"lower($11::text) collate "C""#
         ),
     })
 }
