@@ -122,7 +122,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "ExecutionService",
         Admin,
-        &["CheckExecutions", "ResolveIncident"],
+        &["CheckExecutions", "ResolveIncident", "CancelStep"],
     ),
     ("TaskService", Member, &["ListTasks", "GetTask"]),
     (

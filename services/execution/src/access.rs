@@ -37,6 +37,10 @@ pub const ACCESS: AccessTable = &[
         Access::Admin,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/CancelStep",
+        Access::Admin,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/BroadcastSignal",
         Access::Member,
     ),

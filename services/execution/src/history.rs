@@ -100,6 +100,7 @@ mod tests {
                 step_id: Uuid::from_u128(5),
                 status: StepStatus::Failed,
                 activation: 2,
+                item_index: None,
                 attempt: 3,
                 times: engine::Times {
                     arrived_at: at(1),

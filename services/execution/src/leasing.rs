@@ -234,7 +234,10 @@ pub async fn extend(
 }
 
 /// A job before it has a holder.
-fn message(job: &Locked, graph: &Graph, data: Struct) -> pb::Job {
+fn message(job: &Locked, graph: &Graph, mut data: Struct) -> pb::Job {
+    if let Some(item) = &job.item {
+        data.fields.extend(wire::struct_from_json(item).fields);
+    }
     let step = graph
         .node_of(job.step_id)
         .map(|at| &graph.definition.steps[at]);

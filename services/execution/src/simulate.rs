@@ -101,7 +101,10 @@ pub fn run(
         time = time.max(ready_at(branch));
         command = match branch.hold {
             Hold::Runnable => Command::Resume,
-            Hold::Timer { .. } | Hold::Join { .. } => Command::Wake { seq: branch.seq },
+            Hold::Lock { .. } => Command::Grant { seq: branch.seq },
+            Hold::Timer { .. } | Hold::Join { .. } | Hold::Items { .. } => {
+                Command::Wake { seq: branch.seq }
+            }
             // Nobody is there to resolve it: it fails as it would without parking.
             Hold::Incident { .. } => Command::Resolve {
                 seq: branch.seq,
@@ -144,7 +147,9 @@ fn outputs(change: &Change, ended: usize) -> usize {
 fn ready_at(branch: &Branch) -> DateTime<Utc> {
     match branch.hold {
         Hold::Timer { until } => until,
-        Hold::Join { due_at } => due_at.unwrap_or(DateTime::<Utc>::MAX_UTC),
+        Hold::Join { due_at } | Hold::Items { due_at } => {
+            due_at.unwrap_or(DateTime::<Utc>::MAX_UTC)
+        }
         _ => branch.times.available_at,
     }
 }

@@ -10,6 +10,8 @@ use crate::effort::Effort;
 pub struct Scope<'a> {
     /// `inputData` overlaid with the outputs of completed steps.
     pub data: &'a Map<String, Value>,
+    /// Fields beside those of `data`, which they hide: `item` and `itemIndex` within a foreach.
+    pub item: Option<&'a Map<String, Value>>,
     /// By step name: `{"output": {…}}` of the latest activation.
     pub steps: &'a Map<String, Value>,
     /// The step just finished: `{"name", "status", "output", "error": {"code", "message"}}`.
@@ -28,6 +30,14 @@ pub enum Root {
     Step,
     Execution,
     Client,
+}
+
+impl<'a> Scope<'a> {
+    /// A field of `data`.
+    pub fn field(&self, name: &str) -> Option<&'a Value> {
+        let item = self.item.and_then(|item| item.get(name));
+        item.or_else(|| self.data.get(name))
+    }
 }
 
 impl Root {
@@ -138,7 +148,7 @@ impl Path {
     /// The value, if there is one: null is one.
     pub fn resolve<'s>(&self, scope: &Scope<'s>) -> Option<&'s Value> {
         let (mut value, rest) = match self.root {
-            Root::Data => (scope.data.get(self.first_key()?)?, &self.segments[1..]),
+            Root::Data => (scope.field(self.first_key()?)?, &self.segments[1..]),
             Root::Steps => (scope.steps.get(self.first_key()?)?, &self.segments[1..]),
             Root::Step => (scope.step, &self.segments[..]),
             Root::Execution => (scope.execution, &self.segments[..]),
@@ -261,6 +271,7 @@ mod tests {
         };
         let scope = Scope {
             data: &data,
+            item: None,
             steps: &steps,
             step: &json!({ "status": "FAILED", "error": { "code": "TIMEOUT" } }),
             execution: &json!({ "id": "e" }),

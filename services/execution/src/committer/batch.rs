@@ -224,6 +224,12 @@ impl<'a> Unit<'a> {
                 actor: pending.command.actor.clone(),
                 resolution: resolution.clone(),
             },
+            Action::Leave { reason, goes_on } => engine::Command::Leave {
+                seq,
+                actor: pending.command.actor.clone(),
+                reason: reason.clone(),
+                goes_on: *goes_on,
+            },
             Action::Deliver(data) => engine::Command::Deliver {
                 seq,
                 data: data.clone(),

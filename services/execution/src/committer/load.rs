@@ -1,6 +1,6 @@
 //! Locked executions as the engine sees them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chassis::{Error, Result};
@@ -9,11 +9,12 @@ use model::graph::Graph;
 use model::status::ExecutionStatus;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::Shared;
 use super::cache::Remembered;
-use crate::engine::{Branch, Change, Context, Execution, Failure, Hold, Memory, Times};
+use crate::engine::{Branch, Change, Context, Execution, Failure, Hold, Item, Memory, Times};
 use crate::store::load::{self, BranchRow, LockedExecution};
 
 /// An execution in a transaction: how it was found, and what commands have made of it.
@@ -107,7 +108,7 @@ fn loaded(
     // An execution that is over needs no memory: every command on it is refused.
     let (memory, context) = match remembered {
         Some(entry) => (entry.memory, entry.context),
-        None => (blank(row.started_at), Context::default()),
+        None => (Memory::new(row.started_at), Context::default()),
     };
     Loaded {
         graph,
@@ -131,23 +132,6 @@ fn loaded(
             context,
             branches,
         },
-    }
-}
-
-fn blank(at: DateTime<Utc>) -> Memory {
-    Memory {
-        last_at: at,
-        log_count: 0,
-        activations: 0,
-        arrivals: Default::default(),
-        outputs: Vec::new(),
-        context_bytes: 0,
-        effort: 0,
-        arrived: Default::default(),
-        late: Default::default(),
-        signals: Vec::new(),
-        to_undo: Vec::new(),
-        closing: None,
     }
 }
 
@@ -182,7 +166,7 @@ async fn read(
     }
     let refs = memories
         .iter()
-        .flat_map(|(id, memory)| memory.outputs.iter().map(|output| (*id, output.seq)));
+        .flat_map(|(id, memory)| memory.shown().map(|seq| (*id, seq)));
     let (owners, seqs): (Vec<Uuid>, Vec<i32>) = refs.unzip();
     let mut outputs: HashMap<(Uuid, i32), Map<String, Value>> = HashMap::new();
     if !owners.is_empty() {
@@ -205,6 +189,7 @@ async fn read(
         let mut context = Context {
             data: inputs.remove(&row.id).unwrap_or_default(),
             steps: Map::new(),
+            kept: BTreeMap::new(),
         };
         for output in &memory.outputs {
             let step = graph
@@ -214,6 +199,10 @@ async fn read(
             if let (Some(step), Some(value)) = (step, value) {
                 context.overlay(&step.name, value, output.latest);
             }
+        }
+        for log in memory.loops.values().flat_map(|at| at.results.values()) {
+            let output = outputs.remove(&(row.id, *log));
+            context.kept.insert(*log, output.unwrap_or_default());
         }
         let remembered = Remembered {
             revision: row.revision,
@@ -255,6 +244,12 @@ fn revive(graph: &Graph, row: BranchRow) -> Result<Branch> {
         "join" => Hold::Join {
             due_at: row.wake_at,
         },
+        "lock" => Hold::Lock {
+            due_at: row.wake_at,
+        },
+        "children" => Hold::Items {
+            due_at: row.wake_at,
+        },
         "timer" => Hold::Timer {
             until: row.wake_at.unwrap_or(row.available_at),
         },
@@ -274,6 +269,11 @@ fn revive(graph: &Graph, row: BranchRow) -> Result<Branch> {
             started_at: row.started_at,
         },
         hold,
+        item: row
+            .item_of
+            .zip(row.item)
+            .map(|(of, Json(fields))| Item::new(of, fields)),
+        lock: row.lock_key,
     })
 }
 

@@ -86,6 +86,11 @@ pub enum Action {
     Deliver(Map<String, Value>),
     /// What an operator makes of an incident.
     Resolve(Resolution),
+    /// An operator withdraws a branch; its step then counts as skipped, or the branch ends.
+    Leave {
+        reason: String,
+        goes_on: bool,
+    },
     /// The instant of a wait has come. Nothing happens if it has not.
     Wake,
 }

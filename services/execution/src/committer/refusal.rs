@@ -71,6 +71,9 @@ pub(super) fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Ve
         _ if matches!(action, Action::Resolve(_)) => {
             Verdict::Refused(Error::not_found("incident", id))
         }
+        _ if matches!(action, Action::Leave { .. }) => {
+            Verdict::Refused(Error::not_found("wait", id))
+        }
         _ if is_job => Verdict::Refused(Error::not_found("job", id)),
         _ => Verdict::Refused(Error::not_found("task", id)),
     }
@@ -89,6 +92,9 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
         }
         Refusal::BranchGone if matches!(action, Action::Resolve(_)) => {
             Error::precondition("INCIDENT_RESOLVED", "the incident is over")
+        }
+        Refusal::BranchGone if matches!(action, Action::Leave { .. }) => {
+            Error::precondition("WAIT_OVER", "the branch has gone on")
         }
         Refusal::BranchGone if matches!(action, Action::Deliver(_)) => {
             Error::precondition("SIGNAL_NOT_AWAITED", "nobody waits for the signal any more")

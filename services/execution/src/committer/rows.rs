@@ -187,6 +187,10 @@ impl Rows {
             let timeout = timeout.and_then(|limit| limit.as_millis().try_into().ok());
             self.new_waits.timeout_ms.push(timeout);
             self.new_waits.arrived_at.push(branch.times.arrived_at);
+            let item = branch.item.as_ref();
+            self.new_waits.item_of.push(item.map(|item| item.of));
+            let fields = item.map(|item| Value::Object(item.fields.clone()));
+            self.new_waits.item.push(fields);
             let wait = wait(&loaded.graph, branch);
             push_wait(&mut self.new_waits, &loaded.execution, wait);
         }
@@ -306,6 +310,8 @@ fn wait(graph: &Graph, branch: &Branch) -> Wait {
         Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
         Hold::Timer { .. } => ("timer", None, None),
         Hold::Join { .. } => ("join", None, None),
+        Hold::Items { .. } => ("children", None, None),
+        Hold::Lock { .. } => ("lock", None, None),
         Hold::Signal { .. } => ("signal", None, None),
         Hold::Incident { .. } => ("incident", None, None),
     };
@@ -338,6 +344,7 @@ fn wait(graph: &Graph, branch: &Branch) -> Wait {
         correlation,
         error_code,
         error,
+        lock_key: branch.lock.clone(),
     }
 }
 
@@ -359,6 +366,7 @@ fn push_wait(rows: &mut Waits, execution: &Execution, wait: Wait) {
     rows.correlation.push(wait.correlation);
     rows.error_code.push(wait.error_code);
     rows.error.push(wait.error);
+    rows.lock_key.push(wait.lock_key);
 }
 
 fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
@@ -382,6 +390,7 @@ fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.route.push(log.route);
     rows.will_retry.push(log.will_retry);
     rows.event_seq.push(log.event_seq);
+    rows.item_index.push(log.item_index);
 }
 
 /// A workflow may be deleted between the catalog's answer and the commit. Of the rows the first is named: a

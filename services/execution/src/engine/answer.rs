@@ -51,6 +51,14 @@ pub enum Decision {
 }
 
 impl Actor {
+    /// How logs name who acted.
+    pub fn name(&self) -> &str {
+        match self.email.as_str() {
+            "" => &self.id,
+            email => email,
+        }
+    }
+
     /// How a lease names its holder.
     pub fn holder(&self, worker: &str) -> String {
         format!("{}/{worker}", self.id)

@@ -65,6 +65,8 @@ impl Step<'_> {
         }
         self.execution.memory.arrived.clear();
         self.execution.memory.late.clear();
+        self.execution.memory.loops.clear();
+        self.execution.context.kept.clear();
         self.execution.memory.closing = Some(closing);
         self.undo_next();
     }

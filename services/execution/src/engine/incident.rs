@@ -2,10 +2,10 @@
 //! operator's word: the execution and all its other branches are as they were.
 
 use model::json;
-use model::kind::Kind;
 use model::status::StepStatus;
 use serde_json::{Map, Value};
 
+use super::foreach::Ended;
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold, OutputRef, Times};
 use super::{Actor, MAX_CONTEXT_BYTES, Refusal, Step};
@@ -51,11 +51,7 @@ impl Step<'_> {
             return Err(Refusal::NotAnIncident);
         };
         let failure = failure.clone();
-        let by = if actor.email.is_empty() {
-            &actor.id
-        } else {
-            &actor.email
-        };
+        let by = actor.name();
         match resolution {
             Resolution::Retry { data } => {
                 self.check_room(&data)?;
@@ -78,6 +74,10 @@ impl Step<'_> {
                 });
                 if self.is_closing() {
                     self.undo_next();
+                    return Ok(());
+                }
+                if let Some(item) = &branch.item {
+                    self.item_ended(item, Ended::Failed(failure));
                     return Ok(());
                 }
                 let name = &self.graph.definition.steps[branch.step].name;
@@ -118,11 +118,6 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn is_for_people(&self, step: usize) -> bool {
-        let kind = &self.graph.nodes[step].kind;
-        matches!(kind, Kind::Approval(_) | Kind::DataEntry(_))
-    }
-
     /// Refuses data from outside that would not fit beside what the execution knows: it must not fail for it.
     pub(super) fn check_room(&self, data: &Map<String, Value>) -> Result<(), Refusal> {
         let bytes = json::measure(data, json::INPUT).unwrap_or(MAX_CONTEXT_BYTES);
@@ -137,6 +132,14 @@ impl Step<'_> {
         let (activation, attempt) = (branch.activation, branch.attempt + 1);
         let seq = self.begin_attempt(branch.step, activation, attempt, times, hold);
         let memory = &mut self.execution.memory;
+        if let Some(begun) = self.execution.branches.last_mut() {
+            begun.item = branch.item.clone();
+            // One that was only waited for is waited for again.
+            begun.lock = match branch.hold {
+                Hold::Lock { .. } => None,
+                _ => branch.lock.clone(),
+            };
+        }
         if let Some(late) = memory.late.remove(&branch.seq) {
             memory.late.insert(seq, late);
         }

@@ -3,7 +3,6 @@
 
 use model::instant::later;
 use model::kind::{Join, Kind, Needed, Rest};
-use model::status::StepStatus;
 use serde_json::Map;
 
 use super::Step;
@@ -165,13 +164,6 @@ impl Step<'_> {
                 }
             }
         }
-    }
-
-    /// Ends a branch that has nothing to do any more.
-    fn withdraw(&mut self, branch: &Branch, why: String) {
-        self.execution.memory.arrived.remove(&branch.seq);
-        self.execution.memory.late.remove(&branch.seq);
-        self.end(branch, StepStatus::Skipped, |log| log.message = Some(why));
     }
 }
 

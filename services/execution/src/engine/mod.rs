@@ -3,8 +3,11 @@
 
 mod answer;
 mod compensate;
+mod foreach;
 mod incident;
 mod join;
+mod leave;
+mod lock;
 mod route;
 mod run;
 mod settle;
@@ -22,6 +25,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use answer::{Actor, Answer, Decision};
+pub use foreach::Item;
 pub use incident::Resolution;
 pub use settle::Outcome;
 pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
@@ -59,11 +63,20 @@ pub enum Command {
     Signal(Signal),
     /// The same for this branch only.
     Deliver { seq: i32, data: Map<String, Value> },
+    /// The lock that a branch waits for is its own.
+    Grant { seq: i32 },
     /// An operator ends an incident.
     Resolve {
         seq: i32,
         actor: Actor,
         resolution: Resolution,
+    },
+    /// An operator withdraws a branch; with `goes_on` its step counts as skipped.
+    Leave {
+        seq: i32,
+        actor: Actor,
+        reason: String,
+        goes_on: bool,
     },
     /// A branch ends, whoever decided it: used by simulations.
     Settle { seq: i32, outcome: Outcome },
@@ -127,22 +140,13 @@ pub fn begin(graph: &Graph, id: Uuid, input: Map<String, Value>, now: DateTime<U
         // The event of the start itself.
         event_count: 1,
         memory: Memory {
-            last_at: now,
-            log_count: 0,
-            activations: 0,
-            arrivals: Default::default(),
-            outputs: Vec::new(),
             context_bytes: json::measure(&input, json::INPUT).unwrap_or(json::INPUT.bytes),
-            effort: 0,
-            arrived: Default::default(),
-            late: Default::default(),
-            signals: Vec::new(),
-            to_undo: Vec::new(),
-            closing: None,
+            ..Memory::new(now)
         },
         context: Context {
             data: input,
             steps: Map::new(),
+            kept: Default::default(),
         },
         branches: Vec::new(),
     }
@@ -180,6 +184,7 @@ pub fn advance(
         Command::Resume => {}
         Command::Wake { seq } => step.wake(seq)?,
         Command::Answer { seq, actor, answer } => step.answer(seq, &actor, answer)?,
+        Command::Grant { seq } => step.grant(seq)?,
         Command::Signal(signal) => step.signal(signal)?,
         Command::Deliver { seq, data } => {
             step.check_room(&data)?;
@@ -190,6 +195,12 @@ pub fn advance(
             actor,
             resolution,
         } => step.resolve(seq, &actor, resolution)?,
+        Command::Leave {
+            seq,
+            actor,
+            reason,
+            goes_on,
+        } => step.leave(seq, &actor, &reason, goes_on)?,
         Command::Settle { seq, outcome } => {
             let branch = step.take(seq)?;
             step.settle(branch, outcome);

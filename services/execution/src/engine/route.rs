@@ -42,7 +42,7 @@ impl Step<'_> {
             let mut told = match &edge.condition {
                 Some(condition) => {
                     self.effort.spend(JUDGING);
-                    explain(&self.with_scope(seen, |scope| condition.evaluate(scope)))
+                    explain(&self.with_scope(seen, None, |scope| condition.evaluate(scope)))
                 }
                 None => Map::from_iter([("holds".to_owned(), Value::Bool(true))]),
             };

@@ -10,6 +10,7 @@ use model::status::{ExecutionStatus, StepStatus};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::foreach::Item;
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold, Log, Notification, Times};
 use super::{ACTIVATION_EFFORT, MAX_ACTIVATIONS, MAX_EFFORT, Step};
@@ -35,6 +36,16 @@ impl Step<'_> {
         if self.execution.status.is_final() || self.is_closing() || self.merges(step, late) {
             return;
         }
+        if let Some(seq) = self.begin_activation(step)
+            && !late.is_empty()
+        {
+            self.execution.memory.late.insert(seq, late.to_vec());
+        }
+    }
+
+    /// Counts an arrival at a step and opens its first attempt; returns its seq. None, and the execution is
+    /// over or being undone, if that was one too many.
+    pub(super) fn begin_activation(&mut self, step: usize) -> Option<i32> {
         let memory = &mut self.execution.memory;
         memory.activations += 1;
         if memory.activations > MAX_ACTIVATIONS {
@@ -43,17 +54,14 @@ impl Step<'_> {
                 format!("more than {MAX_ACTIVATIONS} activations"),
             );
             self.close_failed(failure);
-            return;
+            return None;
         }
         let step_id = self.graph.definition.steps[step].id;
         let arrivals = memory.arrivals.entry(step_id).or_default();
         *arrivals += 1;
         let activation = *arrivals;
         let times = Times::fresh(self.now);
-        let seq = self.begin_attempt(step, activation, 1, times, Hold::Runnable);
-        if !late.is_empty() {
-            self.execution.memory.late.insert(seq, late.to_vec());
-        }
+        Some(self.begin_attempt(step, activation, 1, times, Hold::Runnable))
     }
 
     /// Opens the log and the branch of an attempt; returns its seq.
@@ -75,6 +83,8 @@ impl Step<'_> {
             attempt,
             times,
             hold,
+            item: None,
+            lock: None,
         };
         self.execution.branches.push(branch);
         seq
@@ -107,9 +117,10 @@ impl Step<'_> {
             let branch = &self.execution.branches[at];
             if branch.id.is_nil() && !self.change.logs.contains_key(&branch.seq) {
                 let status = match branch.hold {
-                    Hold::Timer { .. } | Hold::Join { .. } | Hold::Signal { .. } => {
-                        StepStatus::Running
-                    }
+                    Hold::Timer { .. }
+                    | Hold::Join { .. }
+                    | Hold::Items { .. }
+                    | Hold::Signal { .. } => StepStatus::Running,
                     _ => StepStatus::Pending,
                 };
                 let log = self.log(branch, status);
@@ -144,6 +155,9 @@ impl Step<'_> {
     fn enter(&mut self, mut branch: Branch) {
         let graph = self.graph;
         let node = &graph.nodes[branch.step];
+        if let (Some(lock), None) = (&node.lock, &branch.lock) {
+            return self.wait_for_lock(branch, lock);
+        }
         match &node.kind {
             Kind::Notification {
                 notification_type,
@@ -164,12 +178,13 @@ impl Step<'_> {
             }
             Kind::Decision | Kind::Parallel => self.settle(branch, done(Map::new(), None)),
             Kind::Join(_) => self.wait_at_join(branch),
+            Kind::Foreach(foreach) => self.go_through(branch, foreach),
             Kind::Signal { name, correlation } => {
                 self.wait_for_signal(branch, name, correlation.as_ref());
             }
             Kind::End(end) => self.end_all(&branch, end),
             Kind::Transform(outputs) => {
-                let outcome = self.with_scope(&Value::Null, |scope| {
+                let outcome = self.with_scope(&Value::Null, branch.item.as_ref(), |scope| {
                     let mut object = Map::new();
                     for (key, source) in outputs {
                         match source.evaluate(scope) {
@@ -184,7 +199,7 @@ impl Step<'_> {
                 });
                 self.settle(branch, outcome);
             }
-            Kind::Wait(until) => match self.instant(until) {
+            Kind::Wait(until) => match self.instant(&branch, until) {
                 Ok(until) if until <= self.now => {
                     self.settle(
                         branch,
@@ -228,24 +243,31 @@ impl Step<'_> {
         }
     }
 
-    fn instant(&self, until: &WaitUntil) -> Result<DateTime<Utc>, String> {
+    fn instant(&self, branch: &Branch, until: &WaitUntil) -> Result<DateTime<Utc>, String> {
         match until {
             WaitUntil::For(duration) => Ok(later(self.now, *duration)),
             WaitUntil::At(instant) => Ok(*instant),
             WaitUntil::Field(path) => {
-                self.with_scope(&Value::Null, |scope| match path.resolve(scope) {
-                    Some(Value::String(text)) => {
-                        instant::parse(text).map_err(|error| format!("untilField: {error}"))
+                self.with_scope(&Value::Null, branch.item.as_ref(), |scope| {
+                    match path.resolve(scope) {
+                        Some(Value::String(text)) => {
+                            instant::parse(text).map_err(|error| format!("untilField: {error}"))
+                        }
+                        Some(_) => Err("untilField: not a text".to_owned()),
+                        None => Err("untilField: there is no such field".to_owned()),
                     }
-                    Some(_) => Err("untilField: not a text".to_owned()),
-                    None => Err("untilField: there is no such field".to_owned()),
                 })
             }
         }
     }
 
     /// Calls `f` with what conditions and expressions see now.
-    pub(super) fn with_scope<T>(&self, step: &Value, f: impl FnOnce(&Scope<'_>) -> T) -> T {
+    pub(super) fn with_scope<T>(
+        &self,
+        step: &Value,
+        item: Option<&Item>,
+        f: impl FnOnce(&Scope<'_>) -> T,
+    ) -> T {
         let execution = &self.execution;
         let about = json!({
             "id": execution.id,
@@ -256,6 +278,7 @@ impl Step<'_> {
         let client = json!({ "id": execution.client_id });
         f(&Scope {
             data: &execution.context.data,
+            item: item.map(|item| &item.fields),
             steps: &execution.context.steps,
             step,
             execution: &about,
@@ -273,6 +296,7 @@ impl Step<'_> {
             status,
             activation: branch.activation,
             attempt: branch.attempt,
+            item_index: branch.item.as_ref().map(|item| item.index),
             times: branch.times.clone(),
             completed_at: None,
             message: None,

@@ -9,6 +9,7 @@ use model::status::{ExecutionStatus, StepStatus};
 use serde_json::{Map, Value};
 
 use super::compensate::Closing;
+use super::foreach::Ended;
 use super::state::{Branch, Failure, Hold, Log, OutputRef, Times};
 use super::{MAX_CONTEXT_BYTES, Refusal, Step};
 
@@ -44,11 +45,15 @@ impl Step<'_> {
             Ok(bytes) => bytes,
             Err(wrong) => return self.exceed(branch, format!("the output {wrong}")),
         };
+        if let Some(item) = branch.item.clone() {
+            return self.complete_item(branch, &item, output, message, bytes);
+        }
         if self.execution.memory.context_bytes + bytes > MAX_CONTEXT_BYTES {
             let limit = format!("input and outputs together exceed {MAX_CONTEXT_BYTES} bytes");
             return self.exceed(branch, limit);
         }
         self.leave_join(&branch);
+        self.leave_items(&branch, true);
         self.remember(&branch, &output, bytes);
 
         if self.is_closing() {
@@ -59,6 +64,7 @@ impl Step<'_> {
             return self.undo_next();
         }
         self.note_done(&branch);
+        self.cancel_region(&branch);
         let name = &self.graph.definition.steps[branch.step].name;
         let seen = serde_json::json!({ "name": name, "status": StepStatus::Completed.as_str() });
         let (seen, output) = with_output(seen, output, |seen| self.route(branch.step, seen, false));
@@ -166,6 +172,7 @@ impl Step<'_> {
         if self.is_closing() {
             return self.park(&branch, failure);
         }
+        self.leave_items(&branch, false);
         let step = &self.graph.definition.steps[branch.step];
         let seen = serde_json::json!({
             "name": step.name,
@@ -181,18 +188,17 @@ impl Step<'_> {
             });
             self.go_to(&branch, caught.to);
         } else if !step.is_required {
-            self.leave_join(&branch);
-            let seen =
-                serde_json::json!({ "name": step.name, "status": StepStatus::Skipped.as_str() });
-            let on = self.route(branch.step, &seen, false);
-            self.end(&branch, StepStatus::Skipped, |log| {
+            self.skip(&branch, |log| {
                 log.message = Some("failed, but not required".to_owned());
                 log.failure = Some(failure);
-                log.route = on.told;
             });
-            self.go_to(&branch, on.to);
         } else if self.graph.nodes[branch.step].parks {
             self.park(&branch, failure);
+        } else if let Some(item) = &branch.item {
+            self.end(&branch, StepStatus::Failed, |log| {
+                log.failure = Some(failure.clone());
+            });
+            self.item_ended(item, Ended::Failed(failure));
         } else {
             let told = format!("step {:?} failed: {}", step.name, failure.message);
             let whole = Failure::new(&failure.code, told);
@@ -205,7 +211,7 @@ impl Step<'_> {
     }
 
     /// A limit was exceeded: nothing catches that.
-    fn exceed(&mut self, branch: Branch, message: String) {
+    pub(super) fn exceed(&mut self, branch: Branch, message: String) {
         let failure = Failure::new("LIMIT_EXCEEDED", message);
         if self.is_closing() {
             return self.park(&branch, failure);
@@ -267,6 +273,8 @@ impl Step<'_> {
                 log.message = Some(format!("withdrawn: the execution is {status}"));
             });
         }
+        self.execution.memory.loops.clear();
+        self.execution.context.kept.clear();
         self.execution.status = status;
         self.execution.failure = failure;
         self.execution.completed_at = Some(self.now);
@@ -304,6 +312,12 @@ impl Step<'_> {
                 failed("TIMEOUT", &format!("signal {name:?} did not come in time"))
             }
             Hold::Join { .. } => failed("TIMEOUT", "the other branches did not come in time"),
+            Hold::Items { .. } => failed("TIMEOUT", "the items were not completed in time"),
+            // Whoever has waited in vain does not queue up again.
+            Hold::Lock { .. } => {
+                let failure = Failure::new("LOCK_TIMEOUT", "the lock was not free in time");
+                Outcome::Thrown(failure)
+            }
             Hold::Job { held_by: None, .. } => {
                 failed("QUEUE_TIMEOUT", "no worker took the job in time")
             }

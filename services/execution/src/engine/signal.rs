@@ -67,10 +67,11 @@ impl Step<'_> {
 
     /// A branch comes to a `signal` step: what was kept for it ends its waiting at once.
     pub(super) fn wait_for_signal(&mut self, mut branch: Branch, name: &str, key: Option<&Path>) {
-        let correlation = match key.map(|path| self.correlation(path)).transpose() {
+        let correlation = match key.map(|path| self.key(&branch, path)).transpose() {
             Ok(correlation) => correlation,
             Err(message) => {
-                let failure = Failure::new("CORRELATION_UNDEFINED", message);
+                let failure =
+                    Failure::new("CORRELATION_UNDEFINED", format!("correlation: {message}"));
                 return self.settle(branch, Outcome::Failed(failure));
             }
         };
@@ -89,23 +90,6 @@ impl Step<'_> {
         if let Some(early) = early {
             self.deliver(seq, early.data)
                 .expect("it waits for this signal");
-        }
-    }
-
-    /// What tells this execution's signal from others' of the same name.
-    fn correlation(&self, path: &Path) -> Result<String, String> {
-        let found = self.with_scope(&Value::Null, |scope| path.resolve(scope).cloned());
-        let text = match found {
-            Some(Value::String(text)) => text,
-            Some(Value::Number(number)) => number.to_string(),
-            Some(_) => return Err("correlation: neither a text nor a number".to_owned()),
-            None => return Err("correlation: there is no such field".to_owned()),
-        };
-        match text.chars().count() {
-            1..=200 => Ok(text),
-            count => Err(format!(
-                "correlation: has {count} characters; 1 to 200 are possible"
-            )),
         }
     }
 

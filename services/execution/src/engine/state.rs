@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::compensate::Closing;
+use super::foreach::{Item, Loop};
 use super::signal::Signal;
 
 /// One execution as the engine sees it.
@@ -59,12 +60,43 @@ pub struct Memory {
     /// Signals that nobody has taken, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<Signal>,
+    /// By the seq of a branch that waits for items: how far they have come.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loops: BTreeMap<i32, Loop>,
     /// Steps that undo what was done, one for each activation; the last one comes first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_undo: Vec<usize>,
     /// Set while what was done is being undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<Closing>,
+}
+
+impl Memory {
+    /// Of an execution to which nothing has happened yet.
+    pub fn new(at: DateTime<Utc>) -> Self {
+        Self {
+            last_at: at,
+            log_count: 0,
+            activations: 0,
+            arrivals: BTreeMap::new(),
+            outputs: Vec::new(),
+            context_bytes: 0,
+            effort: 0,
+            arrived: BTreeMap::new(),
+            late: BTreeMap::new(),
+            signals: Vec::new(),
+            loops: BTreeMap::new(),
+            to_undo: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// The seqs of logs whose outputs are needed to go on.
+    pub fn shown(&self) -> impl Iterator<Item = i32> {
+        let outputs = self.outputs.iter().map(|output| output.seq);
+        let results = self.loops.values().flat_map(|at| at.results.values());
+        outputs.chain(results.copied())
+    }
 }
 
 /// A log whose output shows in the context.
@@ -85,6 +117,8 @@ pub struct Context {
     pub data: Map<String, Value>,
     /// By step name: `{"output": {…}}` of its latest completion.
     pub steps: Map<String, Value>,
+    /// By the seq of their logs: outputs of items, while their foreach is under way.
+    pub kept: BTreeMap<i32, Map<String, Value>>,
 }
 
 impl Context {
@@ -114,6 +148,10 @@ pub struct Branch {
     pub attempt: i32,
     pub times: Times,
     pub hold: Hold,
+    /// What the step is done for, within a foreach.
+    pub item: Option<Item>,
+    /// The lock that it holds, or waits for.
+    pub lock: Option<String>,
 }
 
 /// When an attempt became what it is.
@@ -158,6 +196,11 @@ pub enum Hold {
         correlation: Option<String>,
         due_at: Option<DateTime<Utc>>,
     },
+    /// The items of a foreach. Starts when such a step is reached; ended when enough have been completed, when
+    /// too many have failed, or by `due_at`.
+    Items { due_at: Option<DateTime<Utc>> },
+    /// A lock. Starts when a step that needs one is reached; ended when it is given, or by `due_at`.
+    Lock { due_at: Option<DateTime<Utc>> },
     /// An operator. Starts when a step that parks has failed for good; ended by a resolution.
     Incident { failure: Failure },
 }
@@ -168,9 +211,11 @@ impl Hold {
         match self {
             Self::Runnable => Some(since),
             Self::Job { wake_at, .. } => *wake_at,
-            Self::Person { due_at, .. } | Self::Join { due_at } | Self::Signal { due_at, .. } => {
-                *due_at
-            }
+            Self::Person { due_at, .. }
+            | Self::Join { due_at }
+            | Self::Items { due_at }
+            | Self::Lock { due_at }
+            | Self::Signal { due_at, .. } => *due_at,
             Self::Timer { until } => Some(*until),
             Self::Incident { .. } => None,
         }
@@ -204,6 +249,8 @@ pub struct Log {
     pub status: StepStatus,
     pub activation: i32,
     pub attempt: i32,
+    /// Which item of a foreach it was for, from 0.
+    pub item_index: Option<i32>,
     pub times: Times,
     pub completed_at: Option<DateTime<Utc>>,
     pub message: Option<String>,

@@ -25,6 +25,7 @@ fn job(id: u128, client: u128) -> Locked {
         client_id: Uuid::from_u128(client),
         step_id: Uuid::nil(),
         job_type: "a".to_owned(),
+        item: None,
     }
 }
 

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, signals, simulation, view, watch};
+use super::{Change, incidents, signals, simulation, steps, view, watch};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;
@@ -279,6 +279,14 @@ impl ExecutionService for Executions {
         request: Request<pb::ResolveIncidentRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = incidents::resolve(request)?;
+        Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn cancel_step(
+        &self,
+        request: Request<pb::CancelStepRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let command = steps::cancel(request)?;
         Ok(Response::new(self.submit(command).await?))
     }
 

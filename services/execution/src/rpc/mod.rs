@@ -8,6 +8,7 @@ mod incidents;
 mod jobs;
 mod signals;
 mod simulation;
+mod steps;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -171,6 +171,7 @@ fn log_row(log: engine::Log, execution_id: Uuid) -> Log {
         route,
         error_code,
         event_seq: log.event_seq,
+        item_index: log.item_index,
     }
 }
 

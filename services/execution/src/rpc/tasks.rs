@@ -7,6 +7,7 @@ use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::json::INPUT;
+use model::wire;
 use prost::Message;
 use proto::execution::v1 as pb;
 use proto::execution::v1::task_service_server::TaskService;
@@ -98,12 +99,15 @@ impl Tasks {
         let row = store::tasks::get(&mut conn, id).await?;
         let row = row.ok_or_else(|| Error::not_found("task", id))?;
         let execution_id = row.execution_id;
+        let item = row.item.as_ref().map(|item| wire::struct_from_json(item));
         let definitions = &self.service.definitions;
         let graph = definitions
             .pinned(&mut conn, row.workflow_id, row.workflow_version)
             .await?;
         let mut task = view::task(row, &graph).ok_or_else(|| Error::not_found("task", id))?;
-        task.data = Some(context::of(&mut conn, execution_id).await?.data);
+        let mut data = context::of(&mut conn, execution_id).await?.data;
+        data.fields.extend(item.unwrap_or_default().fields);
+        task.data = Some(data);
         Ok(task)
     }
 

@@ -44,6 +44,8 @@ pub fn wait(row: &Wait, graph: &Graph) -> pb::Wait {
         "person" => pb::WaitKind::Person,
         "timer" => pb::WaitKind::Timer,
         "join" => pb::WaitKind::Join,
+        "children" => pb::WaitKind::Children,
+        "lock" => pb::WaitKind::Lock,
         "incident" => pb::WaitKind::Incident,
         "signal" => pb::WaitKind::Signal,
         _ => pb::WaitKind::Unspecified,
@@ -105,6 +107,8 @@ fn reason(row: &Wait, kind: pb::WaitKind, graph: &Graph) -> String {
             format!("an operator, after {code}: {message}")
         }
         pb::WaitKind::Join => "other branches to come".to_owned(),
+        pb::WaitKind::Children => "its items".to_owned(),
+        pb::WaitKind::Lock => format!("the lock {:?}", row.lock_key.as_deref().unwrap_or_default()),
         pb::WaitKind::Unspecified => String::new(),
     }
 }
@@ -158,6 +162,7 @@ pub fn log(row: Log, graph: &Graph) -> pb::ExecutionLog {
             .route
             .map(|Json(route)| wire::struct_from_json(&showable(route))),
         error_code: row.error_code.unwrap_or_default(),
+        item_index: row.item_index,
     }
 }
 

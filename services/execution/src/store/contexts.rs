@@ -33,7 +33,8 @@ pub fn pieces<'c>(
             union all
             select l.event_seq, l.data
               from execution.execution_logs l
-             where l.execution_id = e.id and l.status in ('COMPLETED', 'SKIPPED') and l.data is not null) piece
+             where l.execution_id = e.id and l.status in ('COMPLETED', 'SKIPPED') and l.data is not null
+               and l.item_index is null) piece
          order by asked.place, piece.event_seq"#,
         executions
     )

@@ -50,6 +50,7 @@ pub struct Wait {
     pub correlation: Option<String>,
     pub error_code: Option<String>,
     pub error: Option<String>,
+    pub lock_key: Option<String>,
 }
 
 /// What a list is restricted to; `None` restricts nothing.
@@ -77,7 +78,7 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execu
                (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
                   from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
                                task_group, assignees, signal_name, correlation,
-                               error_code, error
+                               error_code, error, lock_key
                           from execution.waits
                          where execution_id = e.id) w) as "waits: Json<Vec<Wait>>"
           from execution.workflow_executions e

@@ -3,7 +3,9 @@
 //! back first, so an attempt has one holder.
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// Jobs of one type of one client.
@@ -74,6 +76,8 @@ pub struct Locked {
     pub client_id: Uuid,
     pub step_id: Uuid,
     pub job_type: String,
+    /// Fields beside the execution's data, within a foreach.
+    pub item: Option<Json<Map<String, Value>>>,
 }
 
 /// Locks up to `quotas[i]` due jobs of queue `i`, oldest first, at most `limit` in all, without waiting
@@ -92,10 +96,11 @@ pub async fn lock_due(
         r#"-- execution.lock_due_jobs
         select due.id as "id!", due.execution_id as "execution_id!",
                due.workflow_id as "workflow_id!", due.client_id as "client_id!",
-               due.step_id as "step_id!", due.job_type as "job_type!"
+               due.step_id as "step_id!", due.job_type as "job_type!",
+               due.item as "item: Json<Map<String, Value>>"
           from unnest($1::uuid[], $2::text[], $3::int8[]) q (client_id, job_type, quota)
          cross join lateral (
-            select w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id, w.job_type
+            select w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id, w.job_type, w.item
               from execution.waits w
              where w.kind = 'job' and w.held_by is null and w.job_type = q.job_type
                and w.client_id = q.client_id and w.available_at <= now()
@@ -196,7 +201,8 @@ pub async fn extend(
          where w.id = $1 and l.id = w.id and w.kind = 'job' and w.held_by = $2
            and w.lease_until > clock_timestamp()
         returning w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id,
-                  w.job_type as "job_type!", w.lease_until as "until!", l.activation, l.attempt"#,
+                  w.job_type as "job_type!", w.lease_until as "until!", l.activation, l.attempt,
+                  w.item as "item: Json<Map<String, Value>>""#,
         id,
         holder,
         lease_ms
@@ -211,6 +217,7 @@ pub async fn extend(
             client_id: row.client_id,
             step_id: row.step_id,
             job_type: row.job_type,
+            item: row.item,
         },
         until: row.until,
         attempt: Attempt {

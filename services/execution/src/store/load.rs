@@ -2,8 +2,9 @@
 //! executions before waits, waits before logs.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// An execution, locked.
@@ -44,6 +45,9 @@ pub struct BranchRow {
     pub signal_name: Option<String>,
     pub correlation: Option<String>,
     pub error_code: Option<String>,
+    pub item_of: Option<i32>,
+    pub item: Option<Json<Map<String, Value>>>,
+    pub lock_key: Option<String>,
     pub error: Option<String>,
 }
 
@@ -118,7 +122,8 @@ pub async fn branches(
         r#"-- execution.branches
         select w.id, w.execution_id, w.step_id, w.kind, w.wake_at, w.job_type, w.held_by, w.lease_until,
                l.seq, l.activation, l.attempt, w.arrived_at, l.queued_at, l.available_at, l.assigned_at,
-               l.started_at, w.signal_name, w.correlation, w.error_code, w.error
+               l.started_at, w.signal_name, w.correlation, w.error_code, w.error,
+               w.item_of, w.item as "item: Json<Map<String, Value>>", w.lock_key
         from execution.waits w
         join execution.execution_logs l on l.id = w.id
         where w.execution_id = any($1)

@@ -35,6 +35,7 @@ pub struct Log {
     pub error_code: Option<String>,
     /// Null while the attempt is open.
     pub event_seq: Option<i32>,
+    pub item_index: Option<i32>,
 }
 
 /// What a list is restricted to; `None` restricts nothing.
@@ -61,7 +62,7 @@ macro_rules! statement {
             select id, execution_id, step_id, status::text as "status!", message,
                    data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                    activation, attempt, queued_at, available_at, assigned_at,
-                   route as "route: Json<Map<String, Value>>", error_code, event_seq
+                   route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
               from execution.execution_logs
              where execution_id = $1
                and ($2::uuid is null or step_id = $2)
@@ -124,7 +125,7 @@ pub async fn ended_after(
         select id, execution_id, step_id, status::text as "status!", message,
                data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                activation, attempt, queued_at, available_at, assigned_at,
-               route as "route: Json<Map<String, Value>>", error_code, event_seq
+               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
           from execution.execution_logs
          where execution_id = $1 and event_seq > $2
          order by event_seq
@@ -145,7 +146,7 @@ pub async fn without_event(conn: &mut PgConnection, execution_id: Uuid) -> sqlx:
         select id, execution_id, step_id, status::text as "status!", message,
                data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                activation, attempt, queued_at, available_at, assigned_at,
-               route as "route: Json<Map<String, Value>>", error_code, event_seq
+               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
           from execution.execution_logs
          where execution_id = $1 and event_seq is null
          order by seq"#,
@@ -186,6 +187,8 @@ pub async fn ended(conn: &mut PgConnection, executions: &[Uuid]) -> sqlx::Result
             status: StepStatus::parse(&row.status).expect("the enum type has the same words"),
             activation: row.activation,
             attempt: row.attempt,
+            // No event tells it.
+            item_index: None,
             times: engine::Times {
                 // Not a column, and no event tells it.
                 arrived_at: row.queued_at,

@@ -23,6 +23,8 @@ pub struct Task {
     pub due_at: Option<DateTime<Utc>>,
     pub claimed_by: Option<String>,
     pub output: Option<Json<Map<String, Value>>>,
+    /// Fields beside the execution's data, within a foreach.
+    pub item: Option<Json<Map<String, Value>>>,
 }
 
 /// What a list of tasks is restricted to; `None` restricts nothing.
@@ -81,7 +83,8 @@ macro_rules! statement {
             r#"-- execution.list_tasks
             select w.id, w.execution_id, w.workflow_id, e.workflow_version, w.client_id, w.step_id,
                    l.status::text as "status!", w.created_at, w.wake_at as due_at,
-                   w.held_by as claimed_by, l.data as "output: Json<Map<String, Value>>"
+                   w.held_by as claimed_by, l.data as "output: Json<Map<String, Value>>",
+                   w.item as "item: Json<Map<String, Value>>"
               from execution.waits w
               join execution.execution_logs l on l.id = w.id
               join execution.workflow_executions e on e.id = w.execution_id
@@ -153,7 +156,8 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Task>
                l.step_id as "step_id!", l.status::text as "status!",
                coalesce(w.created_at, l.queued_at) as "created_at!", w.wake_at as "due_at?",
                w.held_by as "claimed_by?", case when l.status = 'COMPLETED' then l.data end
-                   as "output: Json<Map<String, Value>>"
+                   as "output: Json<Map<String, Value>>",
+               w.item as "item: Json<Map<String, Value>>"
           from execution.execution_logs l
           join execution.workflow_executions e on e.id = l.execution_id
           left join execution.waits w on w.id = l.id

@@ -129,6 +129,7 @@ pub struct Logs {
     pub route: Vec<Option<Value>>,
     pub will_retry: Vec<bool>,
     pub event_seq: Vec<Option<i32>>,
+    pub item_index: Vec<Option<i32>>,
 }
 
 pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<()> {
@@ -139,17 +140,19 @@ pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<(
         "-- execution.insert_logs
         insert into execution.execution_logs (
             id, execution_id, step_id, status, message, data, error, error_code, started_at, completed_at,
-            seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry, event_seq)
+            seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry, event_seq,
+            item_index)
         select id, execution_id, step_id, status::execution.step_status, message, data, error, error_code,
             started_at, completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-            will_retry, event_seq
+            will_retry, event_seq, item_index
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
             $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::timestamptz[],
-            $15::timestamptz[], $16::timestamptz[], $17::jsonb[], $18::bool[], $19::int[])
+            $15::timestamptz[], $16::timestamptz[], $17::jsonb[], $18::bool[], $19::int[],
+            $20::int[])
         as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
             completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry,
-            event_seq)",
+            event_seq, item_index)",
         &rows.id,
         &rows.execution_id,
         &rows.step_id,
@@ -169,6 +172,7 @@ pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<(
         &rows.route as &[Option<Value>],
         &rows.will_retry,
         &rows.event_seq as &[Option<i32>],
+        &rows.item_index as &[Option<i32>],
     )
     .execute(conn)
     .await
@@ -235,6 +239,9 @@ pub struct Waits {
     pub correlation: Vec<Option<String>>,
     pub error_code: Vec<Option<String>>,
     pub error: Vec<Option<String>>,
+    pub item_of: Vec<Option<i32>>,
+    pub item: Vec<Option<Value>>,
+    pub lock_key: Vec<Option<String>>,
 }
 
 pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result<()> {
@@ -246,18 +253,19 @@ pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result
         insert into execution.waits (
             id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
-            error_code, error)
+            error_code, error, item_of, item, lock_key)
         select id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group,
-            array(select jsonb_array_elements_text(assignees)), signal_name, correlation, error_code, error
+            array(select jsonb_array_elements_text(assignees)), signal_name, correlation, error_code, error,
+            item_of, item, lock_key
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
             $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bigint[],
             $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[],
-            $18::text[], $19::text[])
+            $18::text[], $19::text[], $20::int[], $21::json[], $22::text[])
         as new (id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
-            error_code, error)",
+            error_code, error, item_of, item, lock_key)",
         &rows.id,
         &rows.execution_id,
         &rows.workflow_id,
@@ -277,6 +285,9 @@ pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result
         &rows.correlation as &[Option<String>],
         &rows.error_code as &[Option<String>],
         &rows.error as &[Option<String>],
+        &rows.item_of as &[Option<i32>],
+        &rows.item as &[Option<Value>],
+        &rows.lock_key as &[Option<String>],
     )
     .execute(conn)
     .await

@@ -21,13 +21,30 @@ type Boxed<'v> = Box<dyn Val + 'v>;
 /// The value of a variable, as far as the expression reads it; None if the data has no such field.
 pub(super) fn used<'v>(used: &Use, scope: &Scope<'v>) -> Option<Boxed<'v>> {
     Some(match Root::parse(&used.name) {
-        Some(Root::Data) => object(scope.data, &used.shape),
+        Some(Root::Data) => data(scope, &used.shape),
         Some(Root::Steps) => object(scope.steps, &used.shape),
         Some(Root::Step) => value(scope.step, &used.shape),
         Some(Root::Execution) => value(scope.execution, &used.shape),
         Some(Root::Client) => value(scope.client, &used.shape),
-        None => value(scope.data.get(&used.name)?, &used.shape),
+        None => value(scope.field(&used.name)?, &used.shape),
     })
+}
+
+fn data<'v>(scope: &Scope<'v>, shape: &Shape) -> Boxed<'v> {
+    let Some(item) = scope.item else {
+        return object(scope.data, shape);
+    };
+    let mut fields: HashMap<CelMapKey<'v>, Boxed<'v>> = HashMap::new();
+    for (key, field) in scope.data.iter().chain(item) {
+        let shape = match shape {
+            Shape::Whole => Some(shape),
+            Shape::Parts(parts) => parts.get(key),
+        };
+        if let Some(shape) = shape {
+            fields.insert(CelMapKey::from(key.as_str()), value(field, shape));
+        }
+    }
+    Box::new(CelMap::from(fields))
 }
 
 fn value<'v>(json: &'v Value, shape: &Shape) -> Boxed<'v> {

@@ -18,6 +18,7 @@ fn in_scope<T>(data: Value, judge: impl FnOnce(&Scope<'_>) -> T) -> T {
     let steps = object(json!({ "Manager Approval": { "output": { "approved": true } } }));
     judge(&Scope {
         data: &data,
+        item: None,
         steps: &steps,
         step: &json!({ "name": "Pay", "status": "FAILED", "error": { "code": "TIMEOUT" } }),
         execution: &json!({ "id": "e1" }),

@@ -18,11 +18,11 @@ use crate::problem::Problem;
 pub(super) fn build(
     definition: &Definition,
     labels: &Labels,
-    (by_id, undone_by, facts): (&HashMap<Uuid, usize>, &[Option<usize>], &Facts<'_>),
+    (by_id, apart, facts): (&HashMap<Uuid, usize>, &[bool], &Facts<'_>),
     problems: &mut Vec<Problem>,
 ) -> Vec<Vec<Edge>> {
     if definition.transitions.is_empty() {
-        return by_order(definition, undone_by);
+        return by_order(definition, apart);
     }
     let mut outgoing: Vec<Vec<(usize, Edge)>> =
         definition.steps.iter().map(|_| Vec::new()).collect();
@@ -57,10 +57,10 @@ pub(super) fn build(
         .collect()
 }
 
-/// A workflow without any transition runs its steps one after another, but for those that undo others.
-fn by_order(definition: &Definition, undone_by: &[Option<usize>]) -> Vec<Vec<Edge>> {
+/// A workflow without any transition runs its steps one after another, but for those that stand apart.
+fn by_order(definition: &Definition, apart: &[bool]) -> Vec<Vec<Edge>> {
     let mut order: Vec<usize> = (0..definition.steps.len())
-        .filter(|at| !undone_by.contains(&Some(*at)))
+        .filter(|at| !apart[*at])
         .collect();
     order.sort_by_key(|at| (definition.steps[*at].order, definition.steps[*at].id));
     let mut outgoing: Vec<Vec<Edge>> = definition.steps.iter().map(|_| Vec::new()).collect();

@@ -1,7 +1,7 @@
 //! The parsed workflow graph: constructing one is the validation. Invariant: a [`Graph`] can run — it has
 //! one start, reaches all its steps, every config and condition in it is understood, and no loop spins.
 
-mod compensation;
+mod apart;
 mod edges;
 mod facts;
 mod joins;
@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 use crate::condition::Condition;
 use crate::definition::Definition;
-use crate::kind::{self, Kind, Settings};
+use crate::kind::{self, Kind, Lock, Settings};
 use crate::problem::Problem;
 use crate::retry::Retry;
+use apart::References;
 use facts::Facts;
 use labels::Labels;
 
@@ -48,8 +49,14 @@ pub struct Node {
     pub queue_timeout: Option<Duration>,
     /// Whether its final failure waits for an operator instead of failing the execution.
     pub parks: bool,
+    /// What it must hold while it is under way.
+    pub lock: Option<Lock>,
     /// The step that undoes it.
     pub undone_by: Option<usize>,
+    /// The step that is done for each item.
+    pub each: Option<usize>,
+    /// Steps at which branches are withdrawn when this one is completed.
+    pub cancels: Vec<usize>,
 }
 
 /// A transition, understood.
@@ -78,8 +85,9 @@ impl Graph {
             .map(|(at, step)| kind::parse(step, labels.step(at), &mut problems))
             .collect();
         let facts = Facts::of(&definition, &settings);
-        let undone_by = compensation::resolve(&definition, &labels, &settings, &mut problems);
-        let known = (&by_id, &undone_by[..], &facts);
+        let references = apart::resolve(&definition, &labels, &settings, &mut problems);
+        let apart = apart::is_apart(&references);
+        let known = (&by_id, &apart[..], &facts);
         let outgoing = edges::build(&definition, &labels, known, &mut problems);
         steps::check_references(&labels, &settings, &facts, &mut problems);
 
@@ -87,7 +95,8 @@ impl Graph {
             definition: &definition,
             labels: &labels,
             outgoing: &outgoing,
-            undone_by: &undone_by,
+            references: &references,
+            apart: &apart,
         };
         let start = view.start(&mut problems);
         view.check_reachable(&start, &mut problems);
@@ -98,7 +107,7 @@ impl Graph {
         let settings: Option<Vec<Settings>> = settings.into_iter().collect();
         match (&start[..], settings) {
             ([start], Some(settings)) if !problems.iter().any(Problem::is_error) => {
-                let parts = settings.into_iter().zip(outgoing).zip(undone_by);
+                let parts = settings.into_iter().zip(outgoing).zip(references);
                 let nodes = parts.map(Node::new).collect();
                 let graph = Self {
                     start: *start,
@@ -125,7 +134,7 @@ impl Graph {
 }
 
 impl Node {
-    fn new(((settings, outgoing), undone_by): ((Settings, Vec<Edge>), Option<usize>)) -> Self {
+    fn new(((settings, outgoing), named): ((Settings, Vec<Edge>), References)) -> Self {
         Self {
             kind: settings.kind,
             outgoing,
@@ -133,7 +142,10 @@ impl Node {
             timeout: settings.timeout,
             queue_timeout: settings.queue_timeout,
             parks: settings.parks,
-            undone_by,
+            lock: settings.lock,
+            undone_by: named.undone_by,
+            each: named.each,
+            cancels: named.cancels,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! than one of two.
 
 use super::Edge;
+use super::apart::References;
 use super::labels::{Labels, quoted};
 use crate::definition::Definition;
 use crate::kind::{Kind, Settings};
@@ -11,8 +12,9 @@ pub(super) struct View<'a> {
     pub(super) definition: &'a Definition,
     pub(super) labels: &'a Labels,
     pub(super) outgoing: &'a [Vec<Edge>],
-    /// Steps that undo others are no part of the flow.
-    pub(super) undone_by: &'a [Option<usize>],
+    pub(super) references: &'a [References],
+    /// Steps that are no part of the flow.
+    pub(super) apart: &'a [bool],
 }
 
 impl View<'_> {
@@ -26,7 +28,7 @@ impl View<'_> {
             }
         }
         let by_order = self.definition.transitions.is_empty();
-        let all = (0..is_target.len()).filter(|at| !self.undone_by.contains(&Some(*at)));
+        let all = (0..is_target.len()).filter(|at| !self.apart[*at]);
         let mut candidates: Vec<usize> = all
             .clone()
             .filter(|at| by_order || !is_target[*at])
@@ -64,8 +66,8 @@ impl View<'_> {
 
     pub(super) fn check_reachable(&self, start: &[usize], problems: &mut Vec<Problem>) {
         let mut reached = vec![false; self.outgoing.len()];
-        let undoing = self.undone_by.iter().flatten();
-        let mut open: Vec<usize> = start.iter().chain(undoing).copied().collect();
+        let apart = (0..self.apart.len()).filter(|at| self.apart[*at]);
+        let mut open: Vec<usize> = start.iter().copied().chain(apart).collect();
         while let Some(at) = open.pop() {
             if !std::mem::replace(&mut reached[at], true) {
                 open.extend(self.outgoing[at].iter().map(|edge| edge.to));
@@ -87,8 +89,16 @@ impl View<'_> {
     /// Finds loops that nothing ever holds up, and those that only an instant does.
     pub(super) fn check_loops(&self, settings: &[Option<Settings>], problems: &mut Vec<Problem>) {
         let spin = |waits: &dyn Fn(&Kind) -> bool| -> Vec<bool> {
-            let spins = |s: &Option<Settings>| s.as_ref().is_some_and(|s| !waits(&s.kind));
-            settings.iter().map(spins).collect()
+            let kind = |at: usize| settings[at].as_ref().map(|settings| &settings.kind);
+            // For each item the step waits as what it does for it.
+            let does = |at: usize| self.references[at].each.unwrap_or(at);
+            let spins = |at: usize| {
+                let Some(own) = kind(at) else {
+                    return false;
+                };
+                !(waits(own) && kind(does(at)).is_none_or(waits))
+            };
+            (0..settings.len()).map(spins).collect()
         };
         let mut told = Vec::new();
         let mut spins = spin(&Kind::waits);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::facts::{Facts, Place};
 use super::labels::{Labels, quoted};
 use crate::definition::Definition;
-use crate::kind::{Kind, Settings, WaitUntil};
+use crate::kind::{Foreach, Items, Kind, Settings, WaitUntil};
 use crate::problem::Problem;
 
 const MOST_STEPS: usize = 1000;
@@ -92,12 +92,26 @@ pub(super) fn check_references(
 ) {
     for (at, settings) in settings.iter().enumerate() {
         let config = format!("{}.config", labels.step(at));
+        if let Some(lock) = settings
+            .as_ref()
+            .and_then(|settings| settings.lock.as_ref())
+        {
+            let path = format!("{config}.lock.key");
+            facts.warn(&lock.key, Place::Config, &path, problems);
+        }
         match settings.as_ref().map(|settings| &settings.kind) {
             Some(Kind::Transform(output)) => {
                 for (key, expression) in output {
                     let path = format!("{config}.output.{key}");
                     facts.warn(expression.paths(), Place::Config, &path, problems);
                 }
+            }
+            Some(Kind::Foreach(Foreach {
+                items: Items::Of(field),
+                ..
+            })) => {
+                let path = format!("{config}.items");
+                facts.warn([field], Place::Config, &path, problems);
             }
             Some(Kind::Wait(WaitUntil::Field(field))) => {
                 let path = format!("{config}.untilField");

@@ -25,6 +25,7 @@ enum Read {
     Path(Path),
     Number(f64),
     Count(u32),
+    Expression(Cel),
     Expressions(Vec<(String, Cel)>),
     Object(Settings),
     /// Nobody but the table asks for it.
@@ -51,6 +52,7 @@ impl Settings {
     taken!(path, Path, Path);
     taken!(number, Number, f64);
     taken!(count, Count, u32);
+    taken!(expression, Expression, Cel);
     taken!(expressions, Expressions, Vec<(String, Cel)>);
     taken!(object, Object, Settings);
 }
@@ -154,6 +156,12 @@ impl<'a> Config<'a> {
                     .map(Read::Duration)
                     .ok();
             }
+            Form::Expression => {
+                return cel(value)
+                    .map_err(|message| self.error(setting.key, "CEL_INVALID", message))
+                    .map(Read::Expression)
+                    .ok();
+            }
             Form::Text => text(value).map(Read::Text),
             Form::Word => word(value).map(Read::Text),
             Form::OneOf(words) => match value.as_str().filter(|word| words.contains(word)) {
@@ -208,18 +216,19 @@ impl<'a> Config<'a> {
         }
         let mut expressions = Vec::new();
         for (field, source) in fields {
-            let parsed = match source {
-                Value::String(source) => Cel::parse(source),
-                _ => Err(
-                    "must be the text of a CEL expression; a constant text is \"'…'\"".to_owned(),
-                ),
-            };
-            match parsed {
+            match cel(source) {
                 Ok(expression) => expressions.push((field.clone(), expression)),
                 Err(message) => self.error(&format!("{key}.{field}"), "CEL_INVALID", message),
             }
         }
         Some(Read::Expressions(expressions))
+    }
+}
+
+fn cel(value: &Value) -> Result<Cel, String> {
+    match value {
+        Value::String(source) => Cel::parse(source),
+        _ => Err("must be the text of a CEL expression; a constant text is \"'…'\"".to_owned()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod control;
+mod foreach;
 mod parse;
 mod schema;
 mod table;
@@ -17,6 +18,7 @@ use crate::retry::Retry;
 use crate::scope::Path;
 
 pub use control::{End, Join, Needed, Rest};
+pub use foreach::{Foreach, Items, MOST_ITEMS};
 pub(crate) use parse::parse;
 pub(crate) use table::Output;
 pub use table::StepType;
@@ -30,13 +32,14 @@ pub const BUILT_IN: &[&str] = &[
     "decision",
     "parallel",
     "join",
+    "foreach",
     "wait",
     "signal",
     "end",
 ];
 
 /// Words that will be built in: taken as jobs today, workflows would change their meaning then.
-pub const RESERVED: &[&str] = &["http", "foreach", "subworkflow"];
+pub const RESERVED: &[&str] = &["http", "subworkflow"];
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -59,6 +62,8 @@ pub enum Kind {
     Parallel,
     /// Branches become one again.
     Join(Join),
+    /// One step is done for each item of a list.
+    Foreach(Foreach),
     /// A named message has to come.
     Signal {
         name: String,
@@ -86,6 +91,8 @@ impl Kind {
             | Self::Wait(_)
             | Self::Signal { .. }
             | Self::Job { .. } => true,
+            // As what it does for an item does; there may be no item.
+            Self::Foreach(_) => true,
             Self::Notification { .. }
             | Self::Transform(_)
             | Self::Decision
@@ -95,9 +102,14 @@ impl Kind {
         }
     }
 
-    /// Whether it waits each time: an instant may have passed already, or may not be there.
+    /// Whether it waits each time: an instant may have passed already or not be there, a list may be empty.
     pub fn waits_each_time(&self) -> bool {
-        self.waits() && !matches!(self, Self::Wait(WaitUntil::At(_) | WaitUntil::Field(_)))
+        let not_always = match self {
+            Self::Wait(until) => !matches!(until, WaitUntil::For(_)),
+            Self::Foreach(foreach) => matches!(foreach.items, Items::Of(_)),
+            _ => false,
+        };
+        self.waits() && !not_always
     }
 }
 
@@ -108,6 +120,16 @@ pub struct Audience {
     pub group: Option<String>,
     /// Email addresses in lower case.
     pub assignees: Vec<String>,
+}
+
+/// What a step must hold while it is under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lock {
+    pub name: String,
+    /// Where the text or number is that tells one thing of that name from others.
+    pub key: Option<Path>,
+    /// How long the step waits for it.
+    pub timeout: Option<Duration>,
 }
 
 /// How long a wait lasts.
@@ -128,4 +150,7 @@ pub(crate) struct Settings {
     pub(crate) parks: bool,
     /// Key or name of the step that undoes this one.
     pub(crate) compensate: Option<String>,
+    pub(crate) lock: Option<Lock>,
+    /// Keys or names of steps that are left when this one is completed.
+    pub(crate) cancels: Vec<String>,
 }

@@ -3,8 +3,9 @@
 
 use super::config::{self, Config};
 use super::control;
+use super::foreach;
 use super::table::StepType;
-use super::{Audience, BUILT_IN, Kind, RESERVED, Settings, WaitUntil};
+use super::{Audience, BUILT_IN, Kind, Lock, RESERVED, Settings, WaitUntil};
 use crate::definition::Step;
 use crate::problem::Problem;
 use crate::retry::Retry;
@@ -33,6 +34,8 @@ pub(crate) fn parse(step: &Step, path: &str, problems: &mut Vec<Problem>) -> Opt
         queue_timeout: read.duration("queueTimeout"),
         parks: read.text("onFailure").as_deref() == Some("park"),
         compensate: read.text("compensate"),
+        lock: read.object("lock").and_then(lock),
+        cancels: read.texts("cancels").unwrap_or_default(),
         kind: kind(&step.step_type, &mut read)?,
     })
 }
@@ -53,6 +56,7 @@ fn kind(word: &str, read: &mut config::Settings) -> Option<Kind> {
         "decision" => Kind::Decision,
         "parallel" => Kind::Parallel,
         "join" => Kind::Join(control::join(read)?),
+        "foreach" => Kind::Foreach(foreach::foreach(read)?),
         "signal" => Kind::Signal {
             name: read.text("name")?,
             correlation: read.path("correlation"),
@@ -66,6 +70,14 @@ fn kind(word: &str, read: &mut config::Settings) -> Option<Kind> {
         word => Kind::Job {
             job_type: read.text("action").unwrap_or_else(|| word.to_owned()),
         },
+    })
+}
+
+fn lock(mut read: config::Settings) -> Option<Lock> {
+    Some(Lock {
+        name: read.text("name")?,
+        key: read.path("key"),
+        timeout: read.duration("timeout"),
     })
 }
 

@@ -136,6 +136,7 @@ fn form(form: &Form) -> Value {
         Form::Path => json!({ "type": "string", "maxLength": 1000, "pattern": "\\S" }),
         Form::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Form::Count { max } => json!({ "type": "integer", "minimum": 1, "maximum": max }),
+        Form::Expression => json!({ "type": "string", "pattern": "\\S", "maxLength": 2048 }),
         Form::Expressions(_) => json!({
             "type": "object",
             "minProperties": 1,

@@ -1,7 +1,7 @@
 //! Every step type with every setting it understands. Invariant: what a setting accepts is said here and
 //! nowhere else; configs are read by this table, and the JSON Schemas that editors get are made from it.
 
-use super::control;
+use super::{control, foreach};
 use crate::known::Types;
 
 /// What the words of a step's `stepType` stand for.
@@ -59,6 +59,8 @@ pub(super) enum Form {
     Number { min: f64, max: f64 },
     /// A whole number from 1 on.
     Count { max: u32 },
+    /// A CEL expression.
+    Expression,
     /// An object of CEL expressions; what to say if it is empty.
     Expressions(&'static str),
     /// An object of settings.
@@ -150,6 +152,35 @@ pub(super) const COMMON: &[Setting] = &[
         "Key or name of the step that undoes this one: it runs, newest first, before the execution fails or \
          is cancelled with `compensate`. No transition leads to it.",
     ),
+    optional(
+        "lock",
+        Form::Object(LOCK),
+        "A critical section: at any time one step of all executions of the client holds a lock. The step waits \
+         for it before it begins, in the order of arrival, and gives it back when it is over, retries \
+         included.",
+    ),
+    optional(
+        "cancels",
+        Form::Texts,
+        "Keys or names of steps: whatever is under way at them is withdrawn when this step is completed.",
+    ),
+];
+
+const LOCK: &[Setting] = &[
+    Setting {
+        required: Some("must name the lock, for instance \"ledger\""),
+        ..optional("name", Form::Text, "What is guarded.")
+    },
+    optional(
+        "key",
+        Form::Path,
+        "The path to the text or number that tells one guarded thing of that name from others.",
+    ),
+    optional(
+        "timeout",
+        Form::Duration,
+        "How long the step waits for the lock; then it fails with the code LOCK_TIMEOUT.",
+    ),
 ];
 
 const RETRY: &[Setting] = &[
@@ -214,7 +245,7 @@ const ASSIGNEES: Setting = optional(
 );
 
 /// Step types that the engine itself understands, and last what every other word is.
-pub(super) const TYPES: [StepType; 11] = [
+pub(super) const TYPES: [StepType; 12] = [
     StepType {
         word: "approval",
         title: "Approval",
@@ -320,6 +351,7 @@ pub(super) const TYPES: [StepType; 11] = [
     },
     control::PARALLEL,
     control::JOIN,
+    foreach::FOREACH,
     StepType {
         word: "wait",
         title: "Wait",

@@ -175,6 +175,7 @@ fn value(form: &Form) -> BoxedStrategy<Value> {
             json!(-1),
             json!(max + 1),
         ]),
+        Form::Expression => some(&[json!("1 + 1 > 1"), json!("step.completed >= 2")]),
         Form::Expressions(_) => some(&[
             json!({ "a": "1 + 1" }),
             json!({ "a": "data.b", "c d": "'x'" }),

@@ -227,6 +227,8 @@ fn check_rest(run: &Run, steps: usize, activations: u32) -> Result<(), TestCaseE
     for branch in &execution.branches {
         let kind = &run.graph.nodes[branch.step].kind;
         let fits = match branch.hold {
+            // There is none in these graphs.
+            Hold::Items { .. } | Hold::Lock { .. } => false,
             Hold::Runnable => false,
             Hold::Job { .. } => matches!(kind, Kind::Job { .. }),
             Hold::Person { .. } => matches!(kind, Kind::Approval(_) | Kind::DataEntry(_)),
@@ -346,7 +348,7 @@ const FAULTS: [Fault; 17] = [
         });
     }),
     ("STEP_TYPE_NOT_SUPPORTED", |d| {
-        d.steps[1].step_type = "foreach".to_owned()
+        d.steps[1].step_type = "http".to_owned()
     }),
     ("DURATION_INVALID", |d| {
         drop(d.steps[1].config.insert("timeout".to_owned(), json!(48)))

@@ -2,6 +2,8 @@
 
 mod graphs;
 mod incidents;
+mod items;
+mod leaving;
 mod nets;
 mod patterns;
 mod properties;

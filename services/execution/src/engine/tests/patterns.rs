@@ -6,7 +6,7 @@ use super::super::*;
 use super::*;
 
 /// Work of several hands: jobs by name, between the steps of other types.
-fn net(others: &[(&str, &str, Value)], jobs: &[&str], ways: &[(&str, &str)]) -> Graph {
+pub(super) fn net(others: &[(&str, &str, Value)], jobs: &[&str], ways: &[(&str, &str)]) -> Graph {
     let jobs = jobs.iter().map(|name| (*name, "work", json!({})));
     let steps: Vec<_> = others.iter().cloned().chain(jobs).collect();
     let ways: Vec<_> = (ways.iter())
@@ -16,21 +16,21 @@ fn net(others: &[(&str, &str, Value)], jobs: &[&str], ways: &[(&str, &str)]) -> 
 }
 
 /// A condition that holds, so that a way is not its step's default.
-fn always() -> Value {
+pub(super) fn always() -> Value {
     json!({ "cel": "true" })
 }
 
-fn fork(name: &str) -> (&str, &str, Value) {
+pub(super) fn fork(name: &str) -> (&str, &str, Value) {
     (name, "parallel", json!({}))
 }
 
-fn join(name: &str, config: Value) -> (&str, &str, Value) {
+pub(super) fn join(name: &str, config: Value) -> (&str, &str, Value) {
     (name, "join", config)
 }
 
 impl Run {
     /// Names of the steps at which branches are, in the order of their coming.
-    fn at(&self) -> Vec<&str> {
+    pub(super) fn at(&self) -> Vec<&str> {
         let steps = &self.graph.definition.steps;
         let mut branches: Vec<&Branch> = self.execution.branches.iter().collect();
         branches.sort_by_key(|branch| branch.seq);
@@ -39,7 +39,7 @@ impl Run {
             .collect()
     }
 
-    fn settle(&mut self, name: &str, outcome: Outcome) {
+    pub(super) fn settle(&mut self, name: &str, outcome: Outcome) {
         let steps = &self.graph.definition.steps;
         let mut branches = self.execution.branches.iter();
         let branch = branches.find(|branch| steps[branch.step].name == name);
@@ -49,12 +49,12 @@ impl Run {
     }
 
     /// The first branch at this step has done its work.
-    fn done(&mut self, name: &str) {
+    pub(super) fn done(&mut self, name: &str) {
         let (output, message) = (Map::new(), None);
         self.settle(name, Outcome::Done { output, message });
     }
 
-    fn count(&self, told: &str) -> usize {
+    pub(super) fn count(&self, told: &str) -> usize {
         self.path().iter().filter(|line| *line == told).count()
     }
 }

@@ -17,6 +17,7 @@ fn in_scope<T>(data: Map<String, Value>, judge: impl FnOnce(&Scope<'_>) -> T) ->
     };
     judge(&Scope {
         data: &data,
+        item: None,
         steps: &steps,
         step: &json!({ "name": "Pay", "status": "FAILED", "error": { "code": "TIMEOUT" } }),
         execution: &json!({ "id": "e1" }),

@@ -271,7 +271,7 @@ fn keys_without_effect() {
         "decision",
         json!({ "colour": 1 }),
         "colour",
-        "understood here: retry, timeout, queueTimeout, onFailure, compensate.",
+        "understood here: retry, timeout, queueTimeout, onFailure, compensate, lock, cancels.",
     );
     check(
         "custom",
