@@ -15,11 +15,13 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::commands;
 use super::load::{Loaded, entered, left};
 use crate::engine::{Branch, Execution, Failure, Hold, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
 use crate::store;
+use crate::store::commands::{NewCommands, insert_commands};
 use crate::store::executions::Wait;
 use crate::store::notifications::{self, Notifications};
 use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
@@ -46,6 +48,7 @@ pub(super) struct Rows {
     memories: Vec<Value>,
     forgotten: Vec<Uuid>,
     notifications: Notifications,
+    commands: NewCommands,
     pub outbox: Vec<OutboxRow>,
     shown: HashMap<Uuid, Box<store::executions::Execution>>,
     payload: StreamStepEventsRequest,
@@ -60,6 +63,7 @@ impl Rows {
         self.memory(loaded, birth.is_some());
         self.events(loaded, birth.is_some());
         self.notifications(loaded);
+        commands::push(&mut self.commands, loaded);
         for log in std::mem::take(&mut loaded.change.logs).into_values() {
             let fresh = loaded.before.iter().all(|branch| branch.seq != log.seq);
             let rows = if fresh {
@@ -98,6 +102,7 @@ impl Rows {
         write::put_memories(conn, &self.kept, &self.memories).await?;
         write::delete_memories(conn, &self.forgotten).await?;
         notifications::insert_notifications(conn, &self.notifications).await?;
+        insert_commands(conn, &self.commands).await?;
         let ids: Vec<Uuid> = self.outbox.iter().map(|row| row.id).collect();
         let payloads: Vec<Vec<u8>> = self.outbox.iter().map(|row| row.payload.to_vec()).collect();
         write::insert_outbox(conn, &ids, &payloads).await?;
@@ -107,6 +112,11 @@ impl Rows {
     /// Whether a worker may find something new.
     pub fn has_jobs(&self) -> bool {
         self.new_waits.job_type.iter().any(Option::is_some)
+    }
+
+    /// Whether another execution has something to do.
+    pub fn has_commands(&self) -> bool {
+        !self.commands.id.is_empty()
     }
 
     /// Writes a word to the service's log for each notification: the default delivery.

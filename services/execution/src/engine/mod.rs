@@ -5,6 +5,7 @@ mod answer;
 mod compensate;
 mod incident;
 mod join;
+mod message;
 mod route;
 mod run;
 mod settle;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub use answer::{Actor, Answer, Decision};
 pub use incident::Resolution;
+pub use message::Message;
 pub use settle::Outcome;
 pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
 pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times};
