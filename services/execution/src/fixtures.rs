@@ -1,5 +1,7 @@
 //! Rows for this crate's tests, written behind the engine's back.
 
+pub mod catalog;
+
 use std::collections::HashMap;
 
 use chassis::auth::ServiceKey;

@@ -12,6 +12,7 @@ mod fixtures;
 mod history;
 mod leasing;
 mod outbox;
+mod pump;
 mod rpc;
 mod simulate;
 mod state;
@@ -24,11 +25,12 @@ use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 use crate::outbox::OutboxRow;
+use crate::pump::Pump;
 use crate::state::Service;
 
 pub use config::Config;
@@ -62,6 +64,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let (handed, outbox) = mpsc::channel(outbox::HANDED);
     let hints = Hints::default();
     let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let commands = hints.commands.subscribe();
     let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     let service = Service {
         pool: pool.clone(),
@@ -77,6 +80,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         committer,
         reporting,
         outbox,
+        commands,
     };
     shutdown.spawn_loop("execution", loops.run(readiness.clone(), shutdown.clone()));
 
@@ -104,6 +108,7 @@ struct Loops {
     committer: Committer,
     reporting: Peer,
     outbox: mpsc::Receiver<OutboxRow>,
+    commands: watch::Receiver<u64>,
 }
 
 impl Loops {
@@ -125,6 +130,9 @@ impl Loops {
             shutdown.clone(),
         );
         shutdown.spawn_loop("execution.outbox", sender);
+        let pump = Pump::new(self.pool.clone(), self.committer.clone());
+        let pump = pump.run(self.commands, shutdown.clone());
+        shutdown.spawn_loop("execution.commands", pump);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

@@ -127,6 +127,7 @@ pub fn run(
     }
     // Nothing is stored of what has effects elsewhere.
     change.notifications.clear();
+    change.messages.clear();
     let (unvisited_steps, untaken_transitions) = coverage(graph, &execution, &change);
     Ok(Simulated {
         execution,

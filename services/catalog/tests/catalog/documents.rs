@@ -33,7 +33,7 @@ fn examples() -> Vec<(String, String)> {
         }
     }
     found.sort();
-    assert_eq!(found.len(), 12);
+    assert!(found.len() > 12, "{} found", found.len());
     found
 }
 

@@ -15,6 +15,7 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use super::cache::Remembered;
+use super::commands::Asked;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
@@ -87,6 +88,7 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
 /// One transaction's work in memory.
 struct Unit<'a> {
     found: Found,
+    asked: Asked,
     births: HashMap<Uuid, Birth>,
     /// By key: earlier calls, and those of this batch that succeeded.
     requests: HashMap<(String, String, Uuid), EarlierRequest>,
@@ -98,6 +100,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut conn = db::acquire(&shared.pool).await?;
     let mut tx = conn.begin().await?;
     let (ids, wait_ids) = targets(batch);
+    let asked = Asked::lock(&mut tx, batch).await?;
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
     let keys: Vec<&RequestKey> = batch
         .iter()
@@ -106,6 +109,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let requests = store::requests::find_requests(&mut tx, &keys).await?;
     let mut unit = Unit {
         found,
+        asked,
         births: HashMap::new(),
         requests: requests
             .into_iter()
@@ -137,6 +141,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
         return Err(Error::conflict("a concurrent repetition came first"));
     }
     rows.write(&mut tx).await?;
+    unit.asked.forget(&mut tx).await?;
     tx.commit().await?;
     for verdict in &mut verdicts {
         if let Verdict::Done(done) = verdict {
@@ -162,6 +167,9 @@ fn targets(batch: &[Pending]) -> (Vec<Uuid>, Vec<Uuid>) {
 
 impl<'a> Unit<'a> {
     fn judge(&mut self, pending: &'a Pending, missing: &HashMap<Uuid, Missing>) -> Verdict {
+        if self.asked.is_taken(pending) {
+            return Verdict::Done(Uuid::nil().into());
+        }
         let request = pending.command.request.as_ref();
         if let Some(key) = request {
             let known = (key.caller.clone(), key.method.to_owned(), key.id);
@@ -174,6 +182,7 @@ impl<'a> Unit<'a> {
             }
         }
         let verdict = self.apply(pending, missing);
+        let verdict = self.asked.note(pending, verdict);
         if let (Some(key), Verdict::Done(done)) = (request, &verdict) {
             let earlier = EarlierRequest {
                 caller: key.caller.clone(),
@@ -218,6 +227,7 @@ impl<'a> Unit<'a> {
                 compensate: *compensate,
             },
             Action::Wake => engine::Command::Wake { seq },
+            Action::Grant => engine::Command::Grant { seq },
             Action::Signal(signal) => engine::Command::Signal(signal.clone()),
             Action::Resolve(resolution) => engine::Command::Resolve {
                 seq,
@@ -335,5 +345,8 @@ fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
     shared.hints.changes.send_modify(|commits| *commits += 1);
     if rows.has_jobs() {
         shared.hints.jobs.send_modify(|commits| *commits += 1);
+    }
+    if rows.has_commands() {
+        shared.hints.commands.send_modify(|commits| *commits += 1);
     }
 }

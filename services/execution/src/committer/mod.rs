@@ -3,7 +3,9 @@
 
 mod batch;
 mod cache;
+mod commands;
 mod load;
+mod locks;
 mod refusal;
 mod rows;
 mod starts;
@@ -26,6 +28,8 @@ use crate::definitions::Definitions;
 use crate::engine::{Actor, Answer, Change, Execution, Resolution, Signal};
 use crate::outbox::OutboxRow;
 use crate::store;
+
+pub use commands::read as read_command;
 
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
 const QUEUE: usize = 8192;
@@ -91,6 +95,8 @@ pub enum Action {
         reason: String,
         goes_on: bool,
     },
+    /// The lock that a wait waits for is its own.
+    Grant,
     /// The instant of a wait has come. Nothing happens if it has not.
     Wake,
 }
@@ -120,6 +126,8 @@ pub struct Hints {
     pub changes: watch::Sender<u64>,
     /// Moves with every commit that queued a job.
     pub jobs: watch::Sender<u64>,
+    /// Moves with every commit that asked something of another execution.
+    pub commands: watch::Sender<u64>,
 }
 
 /// A cheap handle on the queue.
@@ -131,6 +139,8 @@ pub struct Committer {
 /// A command and who waits for it.
 struct Pending {
     command: Command,
+    /// The row of `commands` that it is, if it is one.
+    row: Option<Uuid>,
     /// For starts: the id, fixed so that a repeated transaction makes the same execution.
     id: Uuid,
     /// For starts: what will run.
@@ -181,9 +191,20 @@ impl Committer {
 
     /// Does one thing; returns after it is durable, or was refused without a trace.
     pub async fn submit(&self, command: Command) -> Result<Done> {
+        self.queue(command, None).await
+    }
+
+    /// Does what a row of `commands` asks for, and deletes the row with that; or only deletes it, if there is
+    /// nothing to do any more. After an error it is still there.
+    pub async fn take_up(&self, row: Uuid, command: Command) -> Result<Done> {
+        self.queue(command, Some(row)).await
+    }
+
+    async fn queue(&self, command: Command, row: Option<Uuid>) -> Result<Done> {
         let (reply, answer) = oneshot::channel();
         let pending = Pending {
             command,
+            row,
             id: Uuid::now_v7(),
             graph: None,
             barred: None,
@@ -282,6 +303,7 @@ impl Shared {
                 request: None,
                 actor: Actor::default(),
             },
+            row: None,
             id: Uuid::nil(),
             graph: None,
             barred: None,

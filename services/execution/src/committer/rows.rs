@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chassis::{Error, Result};
+use chrono::{DateTime, Utc};
 use model::event::{Event, ExecutionEvents};
 use model::graph::Graph;
 use model::kind::Kind;
@@ -16,11 +17,14 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::load::{Loaded, entered, left};
+use super::{commands, locks};
 use crate::engine::{Branch, Execution, Failure, Hold, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
 use crate::store;
+use crate::store::commands::{NewCommands, insert_commands};
 use crate::store::executions::Wait;
+use crate::store::locks::{Locks, pass_on};
 use crate::store::notifications::{self, Notifications};
 use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
 
@@ -46,6 +50,10 @@ pub(super) struct Rows {
     memories: Vec<Value>,
     forgotten: Vec<Uuid>,
     notifications: Notifications,
+    commands: NewCommands,
+    locks: Locks,
+    /// The latest change.
+    at: DateTime<Utc>,
     pub outbox: Vec<OutboxRow>,
     shown: HashMap<Uuid, Box<store::executions::Execution>>,
     payload: StreamStepEventsRequest,
@@ -60,6 +68,9 @@ impl Rows {
         self.memory(loaded, birth.is_some());
         self.events(loaded, birth.is_some());
         self.notifications(loaded);
+        commands::push(&mut self.commands, loaded);
+        locks::push(&mut self.locks, loaded);
+        self.at = self.at.max(loaded.execution.memory.last_at);
         for log in std::mem::take(&mut loaded.change.logs).into_values() {
             let fresh = loaded.before.iter().all(|branch| branch.seq != log.seq);
             let rows = if fresh {
@@ -98,6 +109,9 @@ impl Rows {
         write::put_memories(conn, &self.kept, &self.memories).await?;
         write::delete_memories(conn, &self.forgotten).await?;
         notifications::insert_notifications(conn, &self.notifications).await?;
+        let granted = pass_on(conn, &self.locks).await?;
+        commands::grant(&mut self.commands, granted, self.at);
+        insert_commands(conn, &self.commands).await?;
         let ids: Vec<Uuid> = self.outbox.iter().map(|row| row.id).collect();
         let payloads: Vec<Vec<u8>> = self.outbox.iter().map(|row| row.payload.to_vec()).collect();
         write::insert_outbox(conn, &ids, &payloads).await?;
@@ -107,6 +121,11 @@ impl Rows {
     /// Whether a worker may find something new.
     pub fn has_jobs(&self) -> bool {
         self.new_waits.job_type.iter().any(Option::is_some)
+    }
+
+    /// Whether another execution has something to do.
+    pub fn has_commands(&self) -> bool {
+        !self.commands.id.is_empty()
     }
 
     /// Writes a word to the service's log for each notification: the default delivery.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::compensate::Closing;
 use super::foreach::{Item, Loop};
+use super::message::Message;
 use super::signal::Signal;
 
 /// One execution as the engine sees it.
@@ -277,6 +278,8 @@ pub struct Change {
     /// Rows that are new or changed, by seq.
     pub logs: BTreeMap<i32, Log>,
     pub notifications: Vec<Notification>,
+    /// What is asked of other executions.
+    pub messages: Vec<Message>,
     /// Final logs in the order of their events.
     pub finished: Vec<i32>,
 }

@@ -1,9 +1,11 @@
 //! All SQL of this service. Invariant: no statement stands anywhere else.
 
+pub mod commands;
 pub mod contexts;
 pub mod executions;
 pub mod jobs;
 pub mod load;
+pub mod locks;
 pub mod logs;
 pub mod notifications;
 pub mod outbox;

@@ -88,6 +88,7 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
         route: vec![route.filter(|_| over); count],
         will_retry: vec![false; count],
         event_seq: vec![over.then_some(step as i32 + 2); count],
+        item_index: vec![None; count],
     }
 }
 
@@ -147,6 +148,9 @@ pub fn waits(ids: &Ids, logs: &Logs, step: usize) -> Waits {
         correlation: vec![None; count],
         error_code: vec![None; count],
         error: vec![None; count],
+        item_of: vec![None; count],
+        item: vec![None; count],
+        lock_key: vec![None; count],
     }
 }
 

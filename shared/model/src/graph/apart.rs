@@ -58,7 +58,9 @@ pub(super) fn resolve(
         }
     }
     for (at, settings) in settings.iter().enumerate() {
-        let steers = |kind: &Kind| !matches!(kind, Kind::Foreach(_)) && steers(kind);
+        let steers = |kind: &Kind| {
+            matches!(kind, Kind::Decision) || !matches!(kind, Kind::Foreach(_)) && steers(kind)
+        };
         if (settings.as_ref()).is_some_and(|s| s.lock.is_some() && steers(&s.kind)) {
             let path = format!("{}.config.lock", labels.step(at));
             let message = "this step only steers branches: lock a step that does work";

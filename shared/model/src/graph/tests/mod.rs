@@ -1,5 +1,6 @@
 //! Definitions that parse, and one that does not for each code.
 
+mod apart;
 mod configs;
 mod facts;
 mod problems;

@@ -367,50 +367,6 @@ fn joins_and_ends() {
 }
 
 #[test]
-fn compensations() {
-    let steps = |undo: &str, other: &str, config: Value| {
-        json!([
-            { "name": "Book", "config": { "compensate": undo } },
-            { "name": "Pay" },
-            { "name": "Undo", "stepType": other, "config": config },
-        ])
-    };
-    let ways = json!([{ "from": "Book", "to": "Pay" }]);
-    // With transitions or without any, it stands apart.
-    for ways in [ways.clone(), json!([])] {
-        for undo in ["Undo", "undo"] {
-            let fine = definition(steps(undo, "undo", json!({})), ways.clone());
-            assert_eq!(problems(fine), []);
-        }
-    }
-    let path = r#"steps["Book"].config.compensate"#;
-    error(
-        definition(
-            json!([{ "name": "Book", "config": { "compensate": "Undoo" } }, { "name": "Undo" }]),
-            json!([]),
-        ),
-        path,
-        "COMPENSATION_UNKNOWN",
-        "Did you mean",
-    );
-    let two = json!([{ "name": "Book", "config": { "compensate": "Pay" } }, { "name": "Pay" }]);
-    error(
-        definition(two, ways.clone()),
-        r#"steps["Pay"]"#,
-        "COMPENSATION_INVALID",
-        "stands apart",
-    );
-    let undo = r#"steps["Undo"]"#;
-    let join = definition(steps("Undo", "parallel", json!({})), ways.clone());
-    error(join, undo, "COMPENSATION_INVALID", "must do work");
-    let itself = definition(
-        json!([{ "name": "Book", "config": { "compensate": "Book" } }]),
-        json!([]),
-    );
-    error(itself, path, "COMPENSATION_INVALID", "cannot undo itself");
-}
-
-#[test]
 fn loops_that_only_an_instant_holds_up() {
     let round = |step_type: &str, config: Value| {
         let steps = json!([
