@@ -9,6 +9,7 @@ mod contract;
 mod counting;
 mod house;
 mod incidents;
+mod items;
 mod onboarding;
 mod revocation;
 mod running;
