@@ -4,6 +4,7 @@ mod graphs;
 mod incidents;
 mod items;
 mod leaving;
+mod lives;
 mod nets;
 mod patterns;
 mod properties;
