@@ -147,70 +147,54 @@ impl From<Row> for VersionSummary {
     }
 }
 
-/// A workflow's versions above `after`, oldest first.
-pub async fn list_up(
-    conn: &mut PgConnection,
-    workflow_id: Uuid,
-    filter: VersionFilter,
-    after: Option<i32>,
-    limit: i64,
-) -> Result<Vec<VersionSummary>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"-- catalog.list_versions_up
-        select v.version, v.definition ->> 'name' as "name!", v.definition ->> 'description' as description,
-            v.published_by, u.email as "published_by_email?", v.published_at, v.from_version, v.comment
-        from catalog.workflow_versions v
-        left join catalog.users u on u.id = v.published_by
-        where v.workflow_id = $1
-          and ($2::uuid is null or v.published_by = $2)
-          and ($3::timestamptz is null or v.published_at >= $3)
-          and ($4::timestamptz is null or v.published_at < $4)
-          and ($5::integer is null or v.version > $5)
-        order by v.version
-        limit $6"#,
-        workflow_id,
-        filter.published_by,
-        filter.published_from,
-        filter.published_before,
-        after,
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(VersionSummary::from).collect())
+/// One statement a direction.
+macro_rules! statement {
+    (
+        $conn:ident, $workflow_id:ident, $filter:ident, $after:ident, $limit:ident,
+        $beyond:literal, $direction:literal
+    ) => {
+        sqlx::query_as!(
+            Row,
+            r#"-- catalog.list_versions
+            select v.version, v.definition ->> 'name' as "name!",
+                v.definition ->> 'description' as description, v.published_by,
+                u.email as "published_by_email?", v.published_at, v.from_version, v.comment
+            from catalog.workflow_versions v
+            left join catalog.users u on u.id = v.published_by
+            where v.workflow_id = $1
+              and ($2::uuid is null or v.published_by = $2)
+              and ($3::timestamptz is null or v.published_at >= $3)
+              and ($4::timestamptz is null or v.published_at < $4)
+              and ($5::integer is null or v.version "#
+                + $beyond
+                + r#" $5)
+            order by v.version"#
+                + $direction
+                + r#"
+            limit $6"#,
+            $workflow_id,
+            $filter.published_by,
+            $filter.published_from,
+            $filter.published_before,
+            $after,
+            $limit
+        )
+        .fetch_all($conn)
+        .await?
+    };
 }
 
-/// A workflow's versions below `after`, newest first.
-pub async fn list_down(
+/// A workflow's versions behind `after`, the oldest first or the newest.
+pub async fn list(
     conn: &mut PgConnection,
     workflow_id: Uuid,
     filter: VersionFilter,
-    after: Option<i32>,
+    (after, descending): (Option<i32>, bool),
     limit: i64,
 ) -> Result<Vec<VersionSummary>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"-- catalog.list_versions_down
-        select v.version, v.definition ->> 'name' as "name!", v.definition ->> 'description' as description,
-            v.published_by, u.email as "published_by_email?", v.published_at, v.from_version, v.comment
-        from catalog.workflow_versions v
-        left join catalog.users u on u.id = v.published_by
-        where v.workflow_id = $1
-          and ($2::uuid is null or v.published_by = $2)
-          and ($3::timestamptz is null or v.published_at >= $3)
-          and ($4::timestamptz is null or v.published_at < $4)
-          and ($5::integer is null or v.version < $5)
-        order by v.version desc
-        limit $6"#,
-        workflow_id,
-        filter.published_by,
-        filter.published_from,
-        filter.published_before,
-        after,
-        limit
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = match descending {
+        false => statement!(conn, workflow_id, filter, after, limit, ">", ""),
+        true => statement!(conn, workflow_id, filter, after, limit, "<", " desc"),
+    };
     Ok(rows.into_iter().map(VersionSummary::from).collect())
 }

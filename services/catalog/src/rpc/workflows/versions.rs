@@ -52,11 +52,8 @@ pub async fn list(
         return Err(Error::not_found("workflow", id));
     }
     let limit = page.limit + 1;
-    let rows = if order.descending {
-        versions::list_down(&mut conn, id, restriction, after, limit).await?
-    } else {
-        versions::list_up(&mut conn, id, restriction, after, limit).await?
-    };
+    let way = (after, order.descending);
+    let rows = versions::list(&mut conn, id, restriction, way, limit).await?;
     let token = |row: &VersionSummary| page.next_token(&[&row.version]);
     let (versions, next_page_token) = fit(&page, rows, token, |row| pb::WorkflowVersion {
         workflow_id: id.to_string(),
