@@ -102,7 +102,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "IdentityService",
         Internal,
-        &["VerifyApiKey", "ListRevocations"],
+        &["VerifyApiKey", "ListRevocations", "ListEmptyGroups"],
     ),
     (
         "ExecutionService",
@@ -113,6 +113,8 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ListExecutions",
             "ListExecutionLogs",
             "WatchExecution",
+            "WatchExecutions",
+            "ListStuck",
             "CancelExecution",
             "SignalExecution",
             "BroadcastSignal",

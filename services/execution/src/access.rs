@@ -45,6 +45,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/WatchExecutions",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/ListStuck",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
         Access::Admin,
     ),

@@ -2,6 +2,7 @@
 //! Invariant: replicas are equal; whatever must survive one is in PostgreSQL before anybody hears of it.
 
 mod access;
+mod asked;
 mod committer;
 mod config;
 mod context;
@@ -17,6 +18,7 @@ mod rpc;
 mod simulate;
 mod state;
 mod store;
+mod stuck;
 mod timers;
 
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
@@ -27,6 +29,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 use crate::outbox::OutboxRow;
@@ -70,6 +73,8 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         pool: pool.clone(),
         committer: committer.clone(),
         definitions,
+        catalog: catalog.clone(),
+        asked: Asked::default(),
         changes,
         jobs,
         shutdown: shutdown.clone(),
@@ -133,6 +138,8 @@ impl Loops {
         let pump = Pump::new(self.pool.clone(), self.committer.clone());
         let pump = pump.run(self.commands, shutdown.clone());
         shutdown.spawn_loop("execution.commands", pump);
+        let measuring = stuck::run(self.pool.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.stuck", measuring);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

@@ -6,14 +6,17 @@ mod executions;
 mod history;
 mod incidents;
 mod jobs;
+mod search;
 mod signals;
 mod simulation;
 mod steps;
+mod stuck;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
 mod watch;
+mod watch_many;
 
 use chassis::Result;
 use chassis::auth::{self, Caller};

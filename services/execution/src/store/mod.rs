@@ -10,6 +10,7 @@ pub mod logs;
 pub mod notifications;
 pub mod outbox;
 pub mod requests;
+pub mod stuck;
 pub mod tasks;
 #[cfg(test)]
 mod tests;

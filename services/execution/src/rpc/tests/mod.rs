@@ -26,13 +26,16 @@ use super::executions::Executions;
 use super::history::History;
 use super::jobs::Jobs;
 use super::tasks::Tasks;
+use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
-use crate::fixtures::World;
+use crate::fixtures::{World, nobody};
 use crate::state::Service;
 
 mod executions;
 mod jobs;
+mod searching;
 mod streams;
+mod watching;
 
 fn service(world: &World) -> Service {
     let shutdown = Shutdown::new();
@@ -46,6 +49,8 @@ fn service(world: &World) -> Service {
         pool,
         committer,
         definitions,
+        catalog: nobody(),
+        asked: Asked::default(),
         changes,
         jobs,
         shutdown,
