@@ -149,6 +149,16 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ExtendJob",
         ],
     ),
+    (
+        "BulkOperationService",
+        Admin,
+        &[
+            "CreateBulkOperation",
+            "GetBulkOperation",
+            "ListBulkOperations",
+            "CancelBulkOperation",
+        ],
+    ),
     ("HistoryService", Internal, &["StreamHistory"]),
     (
         "ReportService",

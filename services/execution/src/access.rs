@@ -103,6 +103,22 @@ pub const ACCESS: AccessTable = &[
         Access::Worker,
     ),
     (
+        "/workflow.execution.v1.BulkOperationService/CreateBulkOperation",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/GetBulkOperation",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/ListBulkOperations",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/CancelBulkOperation",
+        Access::Admin,
+    ),
+    (
         "/workflow.execution.v1.HistoryService/StreamHistory",
         Access::Internal,
     ),

@@ -3,6 +3,7 @@
 
 mod access;
 mod asked;
+mod bulk;
 mod committer;
 mod config;
 mod context;
@@ -140,6 +141,8 @@ impl Loops {
         shutdown.spawn_loop("execution.commands", pump);
         let measuring = stuck::run(self.pool.clone(), shutdown.clone());
         shutdown.spawn_loop("execution.stuck", measuring);
+        let operations = bulk::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.bulk", operations);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

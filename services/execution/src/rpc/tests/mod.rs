@@ -18,7 +18,7 @@ use proto::execution::v1::{self as pb, step_event};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Response};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
@@ -31,6 +31,7 @@ use crate::committer::{Committer, Hints};
 use crate::fixtures::{World, nobody};
 use crate::state::Service;
 
+mod bulk;
 mod executions;
 mod jobs;
 mod searching;
