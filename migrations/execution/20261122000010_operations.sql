@@ -51,3 +51,6 @@ create index bulk_operations_created_at on execution.bulk_operations (created_at
 -- What is to be done; a handful of rows.
 create index bulk_operations_open on execution.bulk_operations (created_at)
     where state in ('PENDING', 'RUNNING');
+
+-- What is purged of simulations, which are kept for a shorter time. Others pay nothing for it.
+create index workflow_executions_simulation on execution.workflow_executions (started_at, id) where simulation;

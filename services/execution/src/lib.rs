@@ -15,6 +15,7 @@ mod history;
 mod leasing;
 mod outbox;
 mod pump;
+mod retention;
 mod rpc;
 mod simulate;
 mod state;
@@ -82,6 +83,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     };
     let readiness = Readiness::new();
     let loops = Loops {
+        retention: config.retention(),
         pool,
         committer,
         reporting,
@@ -110,6 +112,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
 /// What goes on beside the calls.
 struct Loops {
+    retention: retention::Policy,
     pool: PgPool,
     committer: Committer,
     reporting: Peer,
@@ -141,6 +144,8 @@ impl Loops {
         shutdown.spawn_loop("execution.commands", pump);
         let measuring = stuck::run(self.pool.clone(), shutdown.clone());
         shutdown.spawn_loop("execution.stuck", measuring);
+        let purging = retention::run(self.pool.clone(), self.retention, shutdown.clone());
+        shutdown.spawn_loop("execution.retention", purging);
         let operations = bulk::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
         shutdown.spawn_loop("execution.bulk", operations);
         timers::run(self.pool, self.committer, shutdown).await;

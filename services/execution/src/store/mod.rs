@@ -11,6 +11,7 @@ pub mod logs;
 pub mod notifications;
 pub mod outbox;
 pub mod requests;
+pub mod retention;
 pub mod stuck;
 pub mod tasks;
 #[cfg(test)]
