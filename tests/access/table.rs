@@ -102,7 +102,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "IdentityService",
         Internal,
-        &["VerifyApiKey", "ListRevocations", "ListEmptyGroups"],
+        &["VerifyApiKey", "ListRevocations", "FindEmptyGroups"],
     ),
     (
         "ExecutionService",

@@ -191,7 +191,7 @@ pub const ACCESS: AccessTable = &[
         Access::Internal,
     ),
     (
-        "/workflow.catalog.v1.IdentityService/ListEmptyGroups",
+        "/workflow.catalog.v1.IdentityService/FindEmptyGroups",
         Access::Internal,
     ),
 ];

@@ -90,10 +90,10 @@ impl IdentityService for Identity {
         Ok(Response::new(tokio_stream::iter(parts)))
     }
 
-    async fn list_empty_groups(
+    async fn find_empty_groups(
         &self,
-        request: Request<pb::ListEmptyGroupsRequest>,
-    ) -> Answer<pb::ListEmptyGroupsResponse> {
+        request: Request<pb::FindEmptyGroupsRequest>,
+    ) -> Answer<pb::FindEmptyGroupsResponse> {
         let asked = request.into_inner().groups;
         if asked.len() > MOST_GROUPS {
             let description = format!("are more than {MOST_GROUPS}");
@@ -101,7 +101,7 @@ impl IdentityService for Identity {
         }
         let mut conn = db::acquire(&self.pool).await?;
         let groups = store::users::empty_groups(&mut conn, &asked).await?;
-        Ok(Response::new(pb::ListEmptyGroupsResponse { groups }))
+        Ok(Response::new(pb::FindEmptyGroupsResponse { groups }))
     }
 }
 

@@ -222,7 +222,7 @@ pub async fn delete(conn: &mut PgConnection, id: Uuid) -> Result<()> {
 /// Those of `groups` that no active user is in.
 pub async fn empty_groups(conn: &mut PgConnection, groups: &[String]) -> Result<Vec<String>> {
     let empty = sqlx::query_scalar!(
-        r#"-- catalog.list_empty_groups
+        r#"-- catalog.find_empty_groups
         select asked as "asked!"
           from unnest($1::text[]) as asked
          where not exists (select from catalog.users

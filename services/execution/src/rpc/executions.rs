@@ -16,7 +16,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, search, signals, simulation, steps, stuck, view, watch, watch_many};
+use super::{
+    Change, incidents, search, signals, simulation, steps, stuck, view, watch, watch_many,
+};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
+use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use proto::catalog::v1 as catalog;
@@ -53,9 +54,10 @@ pub(super) async fn list(
     }
     input.finish()?;
     let seconds = format!("{older_than:?}");
-    let query = ["ListStuck", &body.filter, &seconds];
+    let order = Order::parse(&body.order_by, &["id"], Order::up("id"))?;
+    let query = ["ListStuck", &body.filter, &order.to_string(), &seconds];
     let page = Page::parse(body.page_size, &body.page_token, &query)?;
-    let after = page.after_id()?;
+    let place = (page.after_id()?, order.descending);
     let filter = Filter::parse(&body.filter, FILTER)?;
     let empty_groups = empty_groups(service).await;
     let groups_known = empty_groups.is_ok();
@@ -70,7 +72,7 @@ pub(super) async fn list(
         empty_groups: empty_groups.unwrap_or_default(),
     };
     let mut listing = db::listing(&service.pool).await?;
-    let mut rows = stuck::list(&mut listing, &filter, after, page.limit + 1).await?;
+    let mut rows = stuck::list(&mut listing, &filter, place, page.limit + 1).await?;
     listing.commit().await?;
     let next_page_token = page.cut(&mut rows, |row| page.next_token(&[&row.wait.id]));
     let mut waits = Vec::with_capacity(rows.len());
@@ -108,8 +110,8 @@ async fn empty_groups(service: &Service) -> Result<Vec<String>> {
         return Ok(groups);
     }
     let mut identity = IdentityServiceClient::new(service.catalog.clone());
-    let request = catalog::ListEmptyGroupsRequest { groups };
-    let asked = identity.list_empty_groups(request);
+    let request = catalog::FindEmptyGroupsRequest { groups };
+    let asked = identity.find_empty_groups(request);
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => Ok(answer.into_inner().groups),
         Ok(Err(status)) => {

@@ -39,7 +39,7 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
 
 /// Kinds of waits as filters name them: in the table they are in lower case.
 pub const WAIT_KINDS: &[&str] = &[
-    "RUNNABLE", "JOB", "PERSON", "TIMER", "JOIN", "SIGNAL", "INCIDENT",
+    "RUNNABLE", "JOB", "PERSON", "TIMER", "JOIN", "CHILDREN", "LOCK", "SIGNAL", "INCIDENT",
 ];
 
 fn wait_kind(word: &str) -> pb::WaitKind {

@@ -118,16 +118,18 @@ fn check(body: &pb::WatchExecutionsRequest) -> Result<Checked> {
         .collect();
     let workflow_id = input.optional_uuid("workflow_id", &body.workflow_id);
     let client_id = input.optional_uuid("client_id", &body.client_id);
-    let given = [
+    let scopes = [
         ("ids", !body.ids.is_empty()),
         ("workflow_id", !body.workflow_id.is_empty()),
         ("client_id", !body.client_id.is_empty()),
     ];
-    let given: Vec<_> = given.iter().filter(|(_, is_given)| *is_given).collect();
-    match given.as_slice() {
-        [_] => {}
-        [] => input.push("ids", "or workflow_id, or client_id is required"),
-        [.., (field, _)] => input.push(*field, "is one too many: one of these is wanted"),
+    if scopes.iter().filter(|(_, is_given)| *is_given).count() != 1 {
+        for (field, _) in scopes {
+            input.push(
+                field,
+                "exactly one of ids, workflow_id and client_id is wanted",
+            );
+        }
     }
     let mut statuses = Vec::new();
     for (at, number) in body.statuses.iter().enumerate().take(MOST_IDS) {

@@ -37,59 +37,70 @@ pub struct Filter {
     pub empty_groups: Vec<String>,
 }
 
+/// One statement a direction.
+macro_rules! statement {
+    ($conn:ident, $filter:ident, $after:ident, $limit:ident, $beyond:literal, $direction:literal) => {{
+        let older_than = PgInterval::try_from($filter.older_than).expect("whole microseconds");
+        sqlx::query_as!(
+            Stuck,
+            r#"-- execution.list_stuck
+            select w.execution_id, w.workflow_id, w.client_id, e.workflow_version, stuck.code as "code!",
+                   (select row_to_json(shown)
+                      from (select w.id, w.step_id, w.kind, w.created_at, w.wake_at, w.available_at,
+                                   w.job_type, w.held_by, w.task_group, w.assignees, w.signal_name,
+                                   w.correlation, w.error_code, w.error, w.lock_key) shown) as "wait!: Json<Wait>"
+              from execution.waits w
+              join execution.workflow_executions e on e.id = w.execution_id
+              left join execution.job_types t on t.job_type = w.job_type
+              cross join lateral (select case
+                  when w.kind = 'incident' then 'INCIDENT'
+                  when w.wake_at < now() - interval '1 minute' then 'OVERDUE'
+                  when w.kind = 'job' and w.held_by is null
+                       and w.available_at < now() - interval '5 minutes'
+                       and coalesce(t.last_asked_at < now() - interval '5 minutes', true) then 'NO_WORKER'
+                  when w.kind = 'person' and w.held_by is null and w.assignees = '{}'
+                       and w.task_group = any($8) then 'GROUP_EMPTY'
+                  when w.created_at >= now() - $7::interval then null
+                  when w.kind = 'person' and w.held_by is null then 'UNASSIGNED'
+                  else 'LONG'
+                  end as code) stuck
+             where stuck.code is not null
+               and ($1::uuid is null or w.workflow_id = $1)
+               and ($2::uuid is null or w.client_id = $2)
+               and ($3::uuid is null or w.step_id = $3)
+               and ($4::text is null or w.kind = $4)
+               and ($5::text is null or stuck.code = $5)
+               and ($5 is distinct from 'INCIDENT' or w.kind = 'incident')
+               and ($6::uuid is null or w.id "# + $beyond + r#" $6)
+             order by w.id"# + $direction + r#"
+             limit $9"#,
+            $filter.workflow_id,
+            $filter.client_id,
+            $filter.step_id,
+            $filter.kind,
+            $filter.code,
+            $after,
+            older_than,
+            &$filter.empty_groups,
+            $limit
+        )
+        .fetch_all($conn)
+        .await
+    }};
+}
+
 /// At most `limit` waits in the order of their ids, which is about that of their beginnings.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &Filter,
-    after: Option<Uuid>,
+    (after, descending): (Option<Uuid>, bool),
     limit: i64,
 ) -> sqlx::Result<Vec<Stuck>> {
-    let older_than = PgInterval::try_from(filter.older_than).expect("whole microseconds");
-    sqlx::query_as!(
-        Stuck,
-        r#"-- execution.list_stuck
-        select w.execution_id, w.workflow_id, w.client_id, e.workflow_version, stuck.code as "code!",
-               (select row_to_json(shown)
-                  from (select w.id, w.step_id, w.kind, w.created_at, w.wake_at, w.available_at,
-                               w.job_type, w.held_by, w.task_group, w.assignees, w.signal_name,
-                               w.correlation, w.error_code, w.error) shown) as "wait!: Json<Wait>"
-          from execution.waits w
-          join execution.workflow_executions e on e.id = w.execution_id
-          left join execution.job_types t on t.job_type = w.job_type
-          cross join lateral (select case
-              when w.kind = 'incident' then 'INCIDENT'
-              when w.wake_at < now() - interval '1 minute' then 'OVERDUE'
-              when w.kind = 'job' and w.held_by is null
-                   and w.available_at < now() - interval '5 minutes'
-                   and coalesce(t.last_asked_at < now() - interval '5 minutes', true) then 'NO_WORKER'
-              when w.kind = 'person' and w.held_by is null and w.assignees = '{}'
-                   and w.task_group = any($8) then 'GROUP_EMPTY'
-              when w.created_at >= now() - $7::interval then null
-              when w.kind = 'person' and w.held_by is null then 'UNASSIGNED'
-              else 'LONG'
-              end as code) stuck
-         where stuck.code is not null
-           and ($1::uuid is null or w.workflow_id = $1)
-           and ($2::uuid is null or w.client_id = $2)
-           and ($3::uuid is null or w.step_id = $3)
-           and ($4::text is null or w.kind = $4)
-           and ($5::text is null or stuck.code = $5)
-           and ($5 is distinct from 'INCIDENT' or w.kind = 'incident')
-           and ($6::uuid is null or w.id > $6)
-         order by w.id
-         limit $9"#,
-        filter.workflow_id,
-        filter.client_id,
-        filter.step_id,
-        filter.kind,
-        filter.code,
-        after,
-        older_than,
-        &filter.empty_groups,
-        limit
-    )
-    .fetch_all(conn)
-    .await
+    if descending {
+        statement!(conn, filter, after, limit, "<", " desc")
+    } else {
+        statement!(conn, filter, after, limit, ">", "")
+    }
 }
 
 /// Groups for which unclaimed tasks wait that nobody else may decide.

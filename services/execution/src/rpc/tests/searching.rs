@@ -84,9 +84,10 @@ async fn executions_are_found_by_everything_that_a_filter_knows() {
 }
 
 /// By the code of each wait that is listed, in order.
-async fn stuck(executions: &Executions, filter: &str) -> Vec<pb::StuckCode> {
+async fn stuck(executions: &Executions, filter: &str, order_by: &str) -> Vec<pb::StuckCode> {
     let mut request = pb::ListStuckRequest {
         filter: filter.to_owned(),
+        order_by: order_by.to_owned(),
         page_size: 2,
         ..pb::ListStuckRequest::default()
     };
@@ -139,7 +140,10 @@ async fn what_is_stuck_is_told_once_with_the_first_reason() {
         "a type of which no job is queued is not kept"
     );
     let executions = Executions::new(service);
-    let all = stuck(&executions, "").await;
+    let all = stuck(&executions, "", "id").await;
+    let mut reverse = stuck(&executions, "", "id desc").await;
+    reverse.reverse();
+    assert_eq!(all, reverse);
     assert_eq!(
         all,
         [
@@ -157,14 +161,14 @@ async fn what_is_stuck_is_told_once_with_the_first_reason() {
         ("kind = PERSON", 2),
         ("kind = PERSON AND code = LONG", 1),
     ] {
-        assert_eq!(stuck(&executions, filter).await.len(), wanted, "{filter}");
+        assert_eq!(stuck(&executions, filter, "").await.len(), wanted, "{filter}");
     }
     let other = format!("workflow_id = {}", Uuid::nil());
-    assert!(stuck(&executions, &other).await.is_empty());
+    assert!(stuck(&executions, &other, "").await.is_empty());
     world
         .run("update execution.job_types set last_asked_at = now() - interval '301 s'")
         .await;
-    assert_eq!(stuck(&executions, "code = NO_WORKER").await.len(), 2);
+    assert_eq!(stuck(&executions, "code = NO_WORKER", "").await.len(), 2);
     let request = pb::ListStuckRequest {
         older_than: Some(prost_types::Duration {
             seconds: 59,
@@ -195,9 +199,9 @@ async fn task_of_an_empty_group_is_stuck_at_once() {
         older_than: Duration::from_secs(3600),
         ..Default::default()
     };
-    let rows = crate::store::stuck::list(&mut conn, &filter, None, 10);
+    let rows = crate::store::stuck::list(&mut conn, &filter, (None, false), 10);
     assert_eq!(rows.await.unwrap()[0].code, "GROUP_EMPTY");
     filter.empty_groups.clear();
-    let rows = crate::store::stuck::list(&mut conn, &filter, None, 10);
+    let rows = crate::store::stuck::list(&mut conn, &filter, (None, false), 10);
     assert!(rows.await.unwrap().is_empty());
 }
