@@ -161,7 +161,11 @@ async fn what_is_stuck_is_told_once_with_the_first_reason() {
         ("kind = PERSON", 2),
         ("kind = PERSON AND code = LONG", 1),
     ] {
-        assert_eq!(stuck(&executions, filter, "").await.len(), wanted, "{filter}");
+        assert_eq!(
+            stuck(&executions, filter, "").await.len(),
+            wanted,
+            "{filter}"
+        );
     }
     let other = format!("workflow_id = {}", Uuid::nil());
     assert!(stuck(&executions, &other, "").await.is_empty());
