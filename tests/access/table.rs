@@ -102,7 +102,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "IdentityService",
         Internal,
-        &["VerifyApiKey", "ListRevocations"],
+        &["VerifyApiKey", "ListRevocations", "FindEmptyGroups"],
     ),
     (
         "ExecutionService",
@@ -113,6 +113,8 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ListExecutions",
             "ListExecutionLogs",
             "WatchExecution",
+            "WatchExecutions",
+            "ListStuck",
             "CancelExecution",
             "SignalExecution",
             "BroadcastSignal",
@@ -145,6 +147,16 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "FailJob",
             "ThrowJobError",
             "ExtendJob",
+        ],
+    ),
+    (
+        "BulkOperationService",
+        Admin,
+        &[
+            "CreateBulkOperation",
+            "GetBulkOperation",
+            "ListBulkOperations",
+            "CancelBulkOperation",
         ],
     ),
     ("HistoryService", Internal, &["StreamHistory"]),

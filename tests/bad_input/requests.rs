@@ -11,6 +11,8 @@ use prost_reflect::{
     Value,
 };
 use proto::catalog::v1::{ApiKeyScope, CreateTransitionRequest, Workflow, WorkflowTransition};
+use proto::execution::v1::bulk_operation::Action;
+use proto::execution::v1::{BulkCancel, BulkOperation, CreateBulkOperationRequest};
 use serde_json::json;
 
 use super::{UNKNOWN, values};
@@ -53,6 +55,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         "steps": [{ "name": "A", "stepType": "data_entry" }],
     });
     let (key, _) = story.machine(ApiKeyScope::Worker).await?;
+    let counted = counted(admin).await?;
     let texts = [
         ("client_id", edited.client_id.as_str()),
         ("workflow_id", &edited.id),
@@ -80,6 +83,9 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),
         ("TaskService.id", &task.id),
+        ("BulkOperationService.id", &counted),
+        // Of the ways to say which, one is wanted.
+        ("WatchExecutions.client_id", ""),
         ("UpdateUser.email", "somebody@example.com"),
         ("GetReport.id", UNKNOWN),
         ("document", &document.to_string()),
@@ -100,6 +106,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     facts.insert("role", Value::EnumNumber(2));
     facts.insert("scope", Value::EnumNumber(1));
     facts.insert("order", Value::I32(7));
+    facts.insert("dry_run", Value::Bool(true));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
     Ok(facts)
 }
@@ -117,6 +124,21 @@ async fn transition(admin: &Session, workflow: &Workflow) -> anyhow::Result<Stri
         ..Default::default()
     };
     let made = admin.workflows.clone().create_transition(request).await?;
+    Ok(made.into_inner().id)
+}
+
+/// The id of a bulk operation that does nothing.
+async fn counted(admin: &Session) -> anyhow::Result<String> {
+    let request = CreateBulkOperationRequest {
+        bulk_operation: Some(BulkOperation {
+            action: Some(Action::Cancel(BulkCancel::default())),
+            dry_run: true,
+            ..Default::default()
+        }),
+        request_id: request_id(),
+    };
+    let mut operations = admin.bulk_operations.clone();
+    let made = operations.create_bulk_operation(request).await?;
     Ok(made.into_inner().id)
 }
 

@@ -190,6 +190,10 @@ pub const ACCESS: AccessTable = &[
         "/workflow.catalog.v1.IdentityService/ListRevocations",
         Access::Internal,
     ),
+    (
+        "/workflow.catalog.v1.IdentityService/FindEmptyGroups",
+        Access::Internal,
+    ),
 ];
 
 #[cfg(test)]

@@ -45,6 +45,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/WatchExecutions",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/ListStuck",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
         Access::Admin,
     ),
@@ -93,6 +101,22 @@ pub const ACCESS: AccessTable = &[
     (
         "/workflow.execution.v1.JobService/ExtendJob",
         Access::Worker,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/CreateBulkOperation",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/GetBulkOperation",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/ListBulkOperations",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.BulkOperationService/CancelBulkOperation",
+        Access::Admin,
     ),
     (
         "/workflow.execution.v1.HistoryService/StreamHistory",

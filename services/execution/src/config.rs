@@ -2,6 +2,8 @@
 
 use chassis::config::Common;
 
+use crate::retention::Policy;
+
 /// Settings of the execution service.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
@@ -47,4 +49,32 @@ pub struct Config {
         default_value_t = 16
     )]
     pub connections: u32,
+
+    /// Days for which executions are kept after their end, logs included; 0: for ever. Reports stay.
+    #[arg(
+        long = "retention-days",
+        env = "WFP_RETENTION_DAYS",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u16).range(0..=36_500)
+    )]
+    pub retention_days: u16,
+
+    /// The same for stored simulations.
+    #[arg(
+        long = "simulation-retention-days",
+        env = "WFP_SIMULATION_RETENTION_DAYS",
+        default_value_t = 7,
+        value_parser = clap::value_parser!(u16).range(0..=36_500)
+    )]
+    pub simulation_retention_days: u16,
+}
+
+impl Config {
+    pub(crate) fn retention(&self) -> Policy {
+        let days = |days: u16| (days > 0).then_some(i32::from(days));
+        Policy {
+            days: days(self.retention_days),
+            simulation_days: days(self.simulation_retention_days),
+        }
+    }
 }

@@ -4,6 +4,7 @@ pub mod catalog;
 
 use std::collections::HashMap;
 
+use chassis::Shutdown;
 use chassis::auth::ServiceKey;
 use chassis::client::Peer;
 use chassis::db::{self, DbConfig};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
+use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 
 /// A database and the service's way into it.
@@ -118,6 +120,26 @@ impl World {
             step = line.job_step,
         ))
         .await;
+    }
+
+    /// Gives the executions what the engine remembers of them, so that commands move them.
+    pub async fn remember(&self) {
+        self.run(
+            "insert into execution.execution_states (execution_id, state)
+             select id, json_build_object('lastAt', started_at, 'logCount', 1, 'activations', 1,
+                        'arrivals', json_build_object(), 'outputs', json_build_array(), 'contextBytes', 20)
+               from execution.workflow_executions
+              where status in ('PENDING', 'RUNNING')",
+        )
+        .await;
+    }
+
+    /// A committer of its own, whose events stay in the outbox.
+    pub fn committer(&self) -> Committer {
+        let (handed, _) = tokio::sync::mpsc::channel(1);
+        let (definitions, hints) = (self.definitions(), Hints::default());
+        let shutdown = Shutdown::new();
+        Committer::start(self.pool.clone(), definitions, handed, hints, &shutdown)
     }
 
     /// Runs statements as a superuser.

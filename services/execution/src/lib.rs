@@ -2,6 +2,8 @@
 //! Invariant: replicas are equal; whatever must survive one is in PostgreSQL before anybody hears of it.
 
 mod access;
+mod asked;
+mod bulk;
 mod committer;
 mod config;
 mod context;
@@ -13,10 +15,12 @@ mod history;
 mod leasing;
 mod outbox;
 mod pump;
+mod retention;
 mod rpc;
 mod simulate;
 mod state;
 mod store;
+mod stuck;
 mod timers;
 
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
@@ -27,6 +31,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 use crate::outbox::OutboxRow;
@@ -70,12 +75,15 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         pool: pool.clone(),
         committer: committer.clone(),
         definitions,
+        catalog: catalog.clone(),
+        asked: Asked::default(),
         changes,
         jobs,
         shutdown: shutdown.clone(),
     };
     let readiness = Readiness::new();
     let loops = Loops {
+        retention: config.retention(),
         pool,
         committer,
         reporting,
@@ -104,6 +112,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
 /// What goes on beside the calls.
 struct Loops {
+    retention: retention::Policy,
     pool: PgPool,
     committer: Committer,
     reporting: Peer,
@@ -133,6 +142,12 @@ impl Loops {
         let pump = Pump::new(self.pool.clone(), self.committer.clone());
         let pump = pump.run(self.commands, shutdown.clone());
         shutdown.spawn_loop("execution.commands", pump);
+        let measuring = stuck::run(self.pool.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.stuck", measuring);
+        let purging = retention::run(self.pool.clone(), self.retention, shutdown.clone());
+        shutdown.spawn_loop("execution.retention", purging);
+        let operations = bulk::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.bulk", operations);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

@@ -10,6 +10,7 @@ use proto::catalog::v1::client_service_client::ClientServiceClient;
 use proto::catalog::v1::user_service_client::UserServiceClient;
 use proto::catalog::v1::workflow_service_client::WorkflowServiceClient;
 use proto::catalog::v1::{LoginRequest, LoginResponse};
+use proto::execution::v1::bulk_operation_service_client::BulkOperationServiceClient;
 use proto::execution::v1::execution_service_client::ExecutionServiceClient;
 use proto::execution::v1::job_service_client::JobServiceClient;
 use proto::execution::v1::task_service_client::TaskServiceClient;
@@ -105,6 +106,7 @@ pub struct Session {
     pub executions: ExecutionServiceClient<Authorized>,
     pub tasks: TaskServiceClient<Authorized>,
     pub jobs: JobServiceClient<Authorized>,
+    pub bulk_operations: BulkOperationServiceClient<Authorized>,
     pub reports: ReportServiceClient<Authorized>,
 }
 
@@ -121,6 +123,7 @@ impl Session {
             executions: ExecutionServiceClient::new(with(&to.execution)),
             tasks: TaskServiceClient::new(with(&to.execution)),
             jobs: JobServiceClient::new(with(&to.execution)),
+            bulk_operations: BulkOperationServiceClient::new(with(&to.execution)),
             reports: ReportServiceClient::new(with(&to.reporting)),
         }
     }

@@ -25,6 +25,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One or several of these words, with `|` between them.
+    Words(&'static [&'static str]),
     /// Contains the text, whatever the case.
     Search,
     Bool,
@@ -48,7 +50,7 @@ impl Op {
         match kind {
             Kind::Instant => &[(">=", Op::AtLeast), ("<", Op::Before)],
             Kind::Search => &[(":", Op::Contains)],
-            Kind::Text | Kind::Word(_) | Kind::Bool | Kind::Uuid | Kind::Json => {
+            Kind::Text | Kind::Word(_) | Kind::Words(_) | Kind::Bool | Kind::Uuid | Kind::Json => {
                 &[("=", Op::Equal)]
             }
         }
@@ -86,6 +88,12 @@ impl Filter {
             Operand::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The words that a field may be.
+    pub fn words(&self, field: &str) -> Option<Vec<String>> {
+        let words = self.text(field)?.split('|');
+        Some(words.map(str::to_owned).collect())
     }
 
     /// What the searched columns of a row are LIKE, both in lower case. Each word of theirs begins behind a
@@ -255,6 +263,15 @@ fn operand(kind: Kind, field: &str, lexeme: &Lexeme) -> Result<Operand, String> 
         Kind::Text => Ok(Operand::Text(text.to_owned())),
         Kind::Word(words) if words.contains(&text) => Ok(Operand::Text(text.to_owned())),
         Kind::Word(words) => return Err(format!("{field} wants one of {}", words.join(", "))),
+        Kind::Words(words) if text.split('|').all(|word| words.contains(&word)) => {
+            Ok(Operand::Text(text.to_owned()))
+        }
+        Kind::Words(words) => {
+            let words = words.join(", ");
+            return Err(format!(
+                "{field} wants one or, with | between them, several of {words}"
+            ));
+        }
         Kind::Search if is_searchable(text) => Ok(Operand::Text(text.to_owned())),
         Kind::Search => Err("1 to 100 characters, among them a letter or a digit"),
         Kind::Bool => text.parse().map(Operand::Bool).map_err(|_| "true or false"),

@@ -109,6 +109,15 @@ impl Page {
         }
     }
 
+    /// Where the page begins in a list ordered by id.
+    pub fn after_id(&self) -> Result<Option<Uuid>> {
+        match self.after.as_deref() {
+            None => Ok(None),
+            Some([id]) => Ok(Some(parse_uuid(id).ok_or_else(malformed)?)),
+            Some(_) => Err(malformed()),
+        }
+    }
+
     /// The token of the page after a row with these keys.
     pub fn next_token(&self, keys: &[&dyn Display]) -> String {
         let token = Token {
@@ -210,6 +219,9 @@ mod tests {
         let after = by_name.after_text().expect("well-formed");
         assert_eq!(after, Some(("Ünïcode \"%_".to_owned(), id)));
         assert!(by_name.after_instant().is_err() && by_name.after_number().is_err());
+        let by_id = again(&page.next_token(&[&id]));
+        assert_eq!(by_id.after_id().expect("well-formed"), Some(id));
+        assert!(by_name.after_id().is_err() && by_id.after_number().is_err());
         let by_number = again(&page.next_token(&[&-7]));
         assert_eq!(by_number.after_number().expect("well-formed"), Some(-7));
         assert!(by_number.after_text().is_err() && by_number.after_instant().is_err());

@@ -19,6 +19,8 @@ use crate::store::{self, standing};
 /// Well below the 4 MiB that a client takes: an id has 36 bytes, a user's groups 8000 and something.
 const IDS_A_MESSAGE: usize = 50_000;
 const USERS_A_MESSAGE: usize = 300;
+/// Groups that one call may ask about.
+const MOST_GROUPS: usize = 1000;
 
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -86,6 +88,20 @@ impl IdentityService for Identity {
     ) -> Answer<Self::ListRevocationsStream> {
         let parts: Parts = split(self.read().await?).map(Ok).collect();
         Ok(Response::new(tokio_stream::iter(parts)))
+    }
+
+    async fn find_empty_groups(
+        &self,
+        request: Request<pb::FindEmptyGroupsRequest>,
+    ) -> Answer<pb::FindEmptyGroupsResponse> {
+        let asked = request.into_inner().groups;
+        if asked.len() > MOST_GROUPS {
+            let description = format!("are more than {MOST_GROUPS}");
+            return Err(Error::invalid("groups", description).into());
+        }
+        let mut conn = db::acquire(&self.pool).await?;
+        let groups = store::users::empty_groups(&mut conn, &asked).await?;
+        Ok(Response::new(pb::FindEmptyGroupsResponse { groups }))
     }
 }
 

@@ -218,3 +218,18 @@ pub async fn delete(conn: &mut PgConnection, id: Uuid) -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Those of `groups` that no active user is in.
+pub async fn empty_groups(conn: &mut PgConnection, groups: &[String]) -> Result<Vec<String>> {
+    let empty = sqlx::query_scalar!(
+        r#"-- catalog.find_empty_groups
+        select asked as "asked!"
+          from unnest($1::text[]) as asked
+         where not exists (select from catalog.users
+                            where groups @> array[asked] and is_active)"#,
+        groups
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(empty)
+}

@@ -3,6 +3,7 @@
 use chrono::SecondsFormat;
 use model::kind::{Audience, Kind};
 use model::status::StepStatus;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::settle::Outcome;
@@ -10,7 +11,7 @@ use super::state::{Failure, Hold};
 use super::{Refusal, Step};
 
 /// Who acts.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Actor {
     /// The id of a user or of an API key, or the name of one of the platform's own services.
     pub id: String,

@@ -7,7 +7,7 @@ use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
 use model::json::INPUT;
-use model::status::{ExecutionStatus, StepStatus};
+use model::status::StepStatus;
 use proto::execution::v1 as pb;
 use proto::execution::v1::execution_service_server::ExecutionService;
 use serde_json::{Map, Value};
@@ -16,7 +16,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, signals, simulation, steps, view, watch};
+use super::{
+    Change, incidents, search, signals, simulation, steps, stuck, view, watch, watch_many,
+};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;
@@ -24,30 +26,22 @@ use crate::store;
 /// Executions that CheckExecutions names at most.
 const MOST_CHECKED: i64 = 1000;
 
-/// Executions with the same metadata that are few enough to be looked up one by one.
-const MOST_RARE: i64 = 10_000;
-
-const FILTER: &[(&str, Kind)] = &[
-    ("workflow_id", Kind::Uuid),
-    ("client_id", Kind::Uuid),
-    ("status", Kind::Word(ExecutionStatus::WORDS)),
-    ("started_at", Kind::Instant),
-    ("simulation", Kind::Bool),
-    ("metadata.*", Kind::Json),
-];
-
 const LOG_FILTER: &[(&str, Kind)] = &[
     ("step_id", Kind::Uuid),
-    ("status", Kind::Word(StepStatus::WORDS)),
+    ("status", Kind::Words(StepStatus::WORDS)),
 ];
 
 pub struct Executions {
     service: Service,
+    streams: watch_many::Streams,
 }
 
 impl Executions {
     pub fn new(service: Service) -> Self {
-        Self { service }
+        Self {
+            service,
+            streams: watch_many::Streams::default(),
+        }
     }
 
     async fn start(&self, request: Request<pb::StartExecutionRequest>) -> Result<pb::Execution> {
@@ -87,7 +81,7 @@ impl Executions {
     async fn submit(&self, command: Command) -> Result<pb::Execution> {
         let done = self.service.committer.submit(command).await?;
         match done.born {
-            Some(row) => self.show(*row).await,
+            Some(row) => show(&self.service, *row).await,
             None => self.read(done.execution_id).await,
         }
     }
@@ -96,21 +90,8 @@ impl Executions {
         let mut conn = db::acquire(&self.service.pool).await?;
         let found = store::executions::get(&mut conn, id).await?;
         drop(conn);
-        self.show(found.ok_or_else(|| Error::not_found("execution", id))?)
-            .await
-    }
-
-    async fn show(&self, mut row: store::executions::Execution) -> Result<pb::Execution> {
-        let waits = row.waits.take().map(|waits| waits.0).unwrap_or_default();
-        if waits.is_empty() {
-            return Ok(view::execution(row, Vec::new()));
-        }
-        let definitions = &self.service.definitions;
-        let graph = definitions
-            .graph(row.workflow_id, row.workflow_version)
-            .await?;
-        let waits = waits.iter().map(|wait| view::wait(wait, &graph)).collect();
-        Ok(view::execution(row, waits))
+        let row = found.ok_or_else(|| Error::not_found("execution", id))?;
+        show(&self.service, row).await
     }
 
     async fn list(&self, body: pb::ListExecutionsRequest) -> Result<pb::ListExecutionsResponse> {
@@ -118,13 +99,10 @@ impl Executions {
         let query = ["ListExecutions", &body.filter, &order.to_string()];
         let page = Page::parse(body.page_size, &body.page_token, &query)?;
         let run = order.run(page.after_instant()?);
-        let mut filter = restriction(&Filter::parse(&body.filter, FILTER)?)?;
+        let mut filter = search::parse(&body.filter)?;
         let limit = page.limit;
         let mut listing = db::listing(&self.service.pool).await?;
-        if let Some(metadata) = &filter.metadata {
-            let most = MOST_RARE;
-            filter.ids = store::executions::with_metadata(&mut listing, metadata, most).await?;
-        }
+        filter.narrow(&mut listing, search::MOST_RARE).await?;
         let rows = store::executions::list(&mut listing, &filter, run, limit + 1);
         let Filled { items, last } = fill(rows, limit, |row| {
             let key = (row.started_at, row.id);
@@ -154,7 +132,7 @@ impl Executions {
         let filter = Filter::parse(&body.filter, LOG_FILTER)?;
         let filter = store::logs::Filter {
             step_id: filter.uuid("step_id"),
-            status: filter.text("status").map(str::to_owned),
+            statuses: filter.words("status"),
         };
         let after = page.after_number()?;
         let mut conn = db::acquire(&self.service.pool).await?;
@@ -177,12 +155,31 @@ impl Executions {
     async fn check(&self) -> Result<pb::CheckExecutionsResponse> {
         let mut conn = db::acquire(&self.service.pool).await?;
         let stuck = store::executions::without_reason(&mut conn, MOST_CHECKED).await?;
+        let over = store::executions::waiting_though_over(&mut conn, MOST_CHECKED).await?;
         let open_executions = store::executions::count_open(&mut conn).await?;
         Ok(pb::CheckExecutionsResponse {
             execution_ids: stuck.iter().map(Uuid::to_string).collect(),
             open_executions,
+            waiting_though_over_ids: over.iter().map(Uuid::to_string).collect(),
         })
     }
+}
+
+/// An execution with what it waits for.
+pub(super) async fn show(
+    service: &Service,
+    mut row: store::executions::Execution,
+) -> Result<pb::Execution> {
+    let waits = row.waits.take().map(|waits| waits.0).unwrap_or_default();
+    if waits.is_empty() {
+        return Ok(view::execution(row, Vec::new()));
+    }
+    let graph = service
+        .definitions
+        .graph(row.workflow_id, row.workflow_version)
+        .await?;
+    let waits = waits.iter().map(|wait| view::wait(wait, &graph)).collect();
+    Ok(view::execution(row, waits))
 }
 
 /// Checks the documented keys; says whether it is a simulation.
@@ -199,27 +196,6 @@ fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> b
             false
         }
     }
-}
-
-fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
-    let metadata = filter.nested("metadata");
-    if metadata
-        .as_ref()
-        .is_some_and(|object| object.get("inputData").is_some())
-    {
-        let description = "metadata.inputData is not searchable; other keys of the metadata are";
-        return Err(Error::invalid("filter", description));
-    }
-    Ok(store::executions::Filter {
-        workflow_id: filter.uuid("workflow_id"),
-        client_id: filter.uuid("client_id"),
-        status: filter.text("status").map(str::to_owned),
-        started_from: filter.at_least("started_at"),
-        started_before: filter.before("started_at"),
-        simulation: filter.bool("simulation"),
-        metadata,
-        ids: None,
-    })
 }
 
 #[tonic::async_trait]
@@ -303,6 +279,24 @@ impl ExecutionService for Executions {
         request: Request<pb::BroadcastSignalRequest>,
     ) -> Result<Response<pb::BroadcastSignalResponse>, Status> {
         let told = signals::to_all(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
+    }
+
+    type WatchExecutionsStream = ReceiverStream<Result<pb::WatchExecutionsResponse, Status>>;
+
+    async fn watch_executions(
+        &self,
+        request: Request<pb::WatchExecutionsRequest>,
+    ) -> Result<Response<Self::WatchExecutionsStream>, Status> {
+        let stream = watch_many::start(&self.service, &self.streams, request.get_ref()).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn list_stuck(
+        &self,
+        request: Request<pb::ListStuckRequest>,
+    ) -> Result<Response<pb::ListStuckResponse>, Status> {
+        let told = stuck::list(&self.service, request.into_inner()).await?;
         Ok(Response::new(told))
     }
 

@@ -56,6 +56,10 @@ impl Jobs {
     /// A worker that has gone gets nothing: its jobs would be lost to everybody until their leases end.
     async fn activate(&self, ask: Ask, wait: Duration, gone: CallerGone) -> Result<Vec<pb::Job>> {
         let until = Instant::now() + wait;
+        self.service
+            .asked
+            .note(&self.service.pool, &ask.job_types)
+            .await;
         let mut queued = self.service.jobs.clone();
         let mut pause = SOONEST;
         loop {

@@ -2,24 +2,29 @@
 //! it at once, before it does anything.
 
 pub mod answer;
+mod bulk;
 mod executions;
 mod history;
 mod incidents;
 mod jobs;
+pub mod search;
 mod signals;
 mod simulation;
 mod steps;
+mod stuck;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
 mod watch;
+mod watch_many;
 
 use chassis::Result;
 use chassis::auth::{self, Caller};
 use chassis::idempotency::RequestKey;
 use chassis::input::Input;
 use prost::Message;
+use proto::execution::v1::bulk_operation_service_server::BulkOperationServiceServer;
 use proto::execution::v1::execution_service_server::ExecutionServiceServer;
 use proto::execution::v1::history_service_server::HistoryServiceServer;
 use proto::execution::v1::job_service_server::JobServiceServer;
@@ -39,10 +44,11 @@ macro_rules! gzip {
     };
 }
 /// The gRPC services of [`routes`].
-pub const SERVING: [&str; 4] = [
+pub const SERVING: [&str; 5] = [
     "workflow.execution.v1.ExecutionService",
     "workflow.execution.v1.TaskService",
     "workflow.execution.v1.JobService",
+    "workflow.execution.v1.BulkOperationService",
     "workflow.execution.v1.HistoryService",
 ];
 
@@ -51,10 +57,12 @@ pub fn routes(service: &Service) -> Routes {
     let executions = executions::Executions::new(service.clone());
     let tasks = tasks::Tasks::new(service.clone());
     let jobs = jobs::Jobs::new(service.clone());
+    let bulk = bulk::BulkOperations::new(service.clone());
     let history = history::History::new(service.clone());
     Routes::new(gzip!(ExecutionServiceServer::new(executions)))
         .add_service(gzip!(TaskServiceServer::new(tasks)))
         .add_service(gzip!(JobServiceServer::new(jobs)))
+        .add_service(gzip!(BulkOperationServiceServer::new(bulk)))
         .add_service(gzip!(HistoryServiceServer::new(history)))
 }
 

@@ -37,8 +37,13 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
     }
 }
 
-pub fn wait(row: &Wait, graph: &Graph) -> pb::Wait {
-    let kind = match row.kind.as_str() {
+/// Kinds of waits as filters name them: in the table they are in lower case.
+pub const WAIT_KINDS: &[&str] = &[
+    "RUNNABLE", "JOB", "PERSON", "TIMER", "JOIN", "CHILDREN", "LOCK", "SIGNAL", "INCIDENT",
+];
+
+fn wait_kind(word: &str) -> pb::WaitKind {
+    match word {
         "runnable" => pb::WaitKind::Runnable,
         "job" => pb::WaitKind::Job,
         "person" => pb::WaitKind::Person,
@@ -49,7 +54,11 @@ pub fn wait(row: &Wait, graph: &Graph) -> pb::Wait {
         "incident" => pb::WaitKind::Incident,
         "signal" => pb::WaitKind::Signal,
         _ => pb::WaitKind::Unspecified,
-    };
+    }
+}
+
+pub fn wait(row: &Wait, graph: &Graph) -> pb::Wait {
+    let kind = wait_kind(&row.kind);
     pb::Wait {
         id: row.id.to_string(),
         kind: kind.into(),
@@ -213,4 +222,23 @@ pub fn task(row: Task, graph: &Graph) -> Option<pb::Task> {
         data: None,
         output: row.output.map(|object| wire::struct_from_json(&object.0)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_know_every_kind_of_wait() {
+        let kinds = (1..).map_while(|number| pb::WaitKind::try_from(number).ok());
+        let mut all: Vec<_> = kinds.map(|kind| kind.as_str_name()).collect();
+        let mut known: Vec<String> = WAIT_KINDS
+            .iter()
+            .filter(|word| wait_kind(&word.to_lowercase()) != pb::WaitKind::Unspecified)
+            .map(|word| format!("WAIT_KIND_{word}"))
+            .collect();
+        all.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(all, known);
+    }
 }

@@ -54,24 +54,66 @@ pub struct Wait {
 }
 
 /// What a list is restricted to; `None` restricts nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub workflow_id: Option<Uuid>,
     pub client_id: Option<Uuid>,
-    pub status: Option<String>,
-    pub started_from: Option<DateTime<Utc>>,
-    pub started_before: Option<DateTime<Utc>>,
+    /// One of these.
+    pub statuses: Option<Vec<String>>,
+    pub started: Range,
+    pub completed: Range,
+    pub updated: Range,
     pub simulation: Option<bool>,
+    pub error_code: Option<String>,
+    pub waiting: Waiting,
     /// An object that the metadata without its input must contain.
     pub metadata: Option<Value>,
     /// One of these.
     pub ids: Option<Vec<Uuid>>,
+    /// Leaves out what is over.
+    pub is_open: bool,
+}
+
+/// Instants from one on, and before another one.
+#[derive(Debug, Clone, Default)]
+pub struct Range {
+    pub from: Option<DateTime<Utc>>,
+    pub before: Option<DateTime<Utc>>,
+}
+
+/// What one of an execution's branches waits for.
+#[derive(Debug, Clone, Default)]
+pub struct Waiting {
+    pub step_id: Option<Uuid>,
+    /// As in `waits`.
+    pub kind: Option<String>,
+}
+
+impl Filter {
+    /// Looks up what is restricted by something that few executions have: these are found by their ids
+    /// instead of by walking down the list. More than `most` are not few.
+    pub async fn narrow(&mut self, conn: &mut PgConnection, most: i64) -> sqlx::Result<()> {
+        if let Some(metadata) = &self.metadata {
+            self.ids = with_metadata(conn, metadata, most).await?;
+        }
+        if self.waiting.step_id.is_some() || self.waiting.kind.is_some() {
+            let found = waiting(conn, &self.waiting, most).await?;
+            // The other restriction is checked again, whichever is looked up.
+            self.ids = found.or_else(|| self.ids.take());
+        }
+        Ok(())
+    }
 }
 
 pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execution>> {
+    Ok(get_all(conn, &[id]).await?.pop())
+}
+
+/// Those of `ids` that there are, in no order.
+pub async fn get_all(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Execution>> {
     sqlx::query_as!(
         Execution,
-        r#"-- execution.get_execution
+        r#"-- execution.get_executions
         select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
                workflow_version, error, error_code, closing_as::text, revision,
@@ -82,10 +124,10 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execu
                           from execution.waits
                          where execution_id = e.id) w) as "waits: Json<Vec<Wait>>"
           from execution.workflow_executions e
-         where id = $1"#,
-        id
+         where id = any($1)"#,
+        ids
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await
 }
 
@@ -97,6 +139,19 @@ pub async fn revision(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<
         id
     )
     .fetch_optional(conn)
+    .await
+}
+
+/// The same for many, in no order.
+pub async fn revisions(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<Place>> {
+    sqlx::query_as!(
+        Place,
+        r#"-- execution.get_execution_revisions
+        select started_at, id, revision, status not in ('PENDING', 'RUNNING') as "is_over!"
+          from execution.workflow_executions where id = any($1)"#,
+        ids
+    )
+    .fetch_all(conn)
     .await
 }
 
@@ -120,7 +175,7 @@ pub async fn runs(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Runs
 
 /// The executions with this metadata, unless they are more than `most`: few are found by the index, many
 /// by walking down the list.
-pub async fn with_metadata(
+async fn with_metadata(
     conn: &mut PgConnection,
     metadata: &Value,
     most: i64,
@@ -139,54 +194,103 @@ pub async fn with_metadata(
     Ok(Some(ids).filter(|ids| ids.len() as i64 <= most))
 }
 
+/// The executions of which a branch waits so, unless they are more than `most`.
+async fn waiting(
+    conn: &mut PgConnection,
+    waiting: &Waiting,
+    most: i64,
+) -> sqlx::Result<Option<Vec<Uuid>>> {
+    let ids = sqlx::query_scalar!(
+        r#"-- execution.list_waiting_executions
+        select distinct execution_id
+          from execution.waits
+         where ($1::uuid is null or step_id = $1) and ($2::text is null or kind = $2)
+         limit $3::int8 + 1"#,
+        waiting.step_id,
+        waiting.kind,
+        most
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Some(ids).filter(|ids| ids.len() as i64 <= most))
+}
+
 /// One statement a direction. Statuses are spelled out because an index on some of them is used only if the
-/// planner sees a constant.
+/// planner sees a constant. What ended or moved before an instant began before it, too: that bounds the walk.
 macro_rules! statement {
-    ($conn:ident, $filter:ident, $limit:ident, $run:expr, $column:literal, $key:literal) => {
+    ($row:ty, $columns:literal, $conn:ident, $filter:ident, $limit:ident, $run:expr) => {
         match $run {
-            Run::Up(after) => statement!($conn, $filter, $limit, after, $column, $key, ">", ""),
-            Run::Down(after) => statement!($conn, $filter, $limit, after, $column, $key, "<", " desc"),
+            Run::Up(after) => statement!($row, $columns, $conn, $filter, $limit, after, ">", ""),
+            Run::Down(after) => {
+                statement!($row, $columns, $conn, $filter, $limit, after, "<", " desc")
+            }
         }
     };
     (
-        $conn:ident, $filter:ident, $limit:ident, $after:ident,
-        $column:literal, $key:literal, $beyond:literal, $direction:literal
+        $row:ty, $columns:literal, $conn:ident, $filter:ident, $limit:ident, $after:ident,
+        $beyond:literal, $direction:literal
     ) => {{
         let (after_start, after_id) = $after.unzip();
         sqlx::query_as!(
-            Execution,
+            $row,
             r#"-- execution.list_executions
-            select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
-                   metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-                   workflow_version, error, error_code, closing_as::text, revision,
-                   null::json as "waits: Json<Vec<Wait>>"
-              from execution.workflow_executions
+            select "#
+                + $columns
+                + r#"
+              from execution.workflow_executions e
              where ($1::uuid is null or workflow_id = $1)
                and ($2::uuid is null or client_id = $2)
-               and ($3::text is null
-                    or $3 = 'PENDING' and status = 'PENDING' or $3 = 'RUNNING' and status = 'RUNNING'
-                    or $3 = 'COMPLETED' and status = 'COMPLETED' or $3 = 'FAILED' and status = 'FAILED'
-                    or $3 = 'CANCELLED' and status = 'CANCELLED')
+               and ($3::text[] is null
+                    or 'PENDING' = any($3) and status = 'PENDING'
+                    or 'RUNNING' = any($3) and status = 'RUNNING'
+                    or 'COMPLETED' = any($3) and status = 'COMPLETED'
+                    or 'FAILED' = any($3) and status = 'FAILED'
+                    or 'CANCELLED' = any($3) and status = 'CANCELLED')
                and ($4::timestamptz is null or started_at >= $4)
                and ($5::timestamptz is null or started_at < $5)
                and ($6::bool is null or simulation = $6)
                and ($7::jsonb is null
                     or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
                and ($8::uuid[] is null or id = any($8))
-               and ($9::timestamptz is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $10::uuid))
-             order by "# + $column + $direction + r#", id"# + $direction + r#"
+               and ($9::timestamptz is null or (started_at, id) "#
+                + $beyond
+                + r#" ($9, $10::uuid))
+               and ($12::timestamptz is null or completed_at >= $12)
+               and ($13::timestamptz is null or completed_at < $13 and started_at < $13)
+               and ($14::timestamptz is null or updated_at >= $14)
+               and ($15::timestamptz is null or updated_at < $15 and started_at < $15)
+               and ($16::text is null or error_code = $16 and status <> 'COMPLETED')
+               and ($17::uuid is null and $18::text is null
+                    or exists (select from execution.waits w
+                                where w.execution_id = e.id
+                                  and ($17::uuid is null or w.step_id = $17)
+                                  and ($18::text is null or w.kind = $18)))
+               and (not $19::bool or status in ('PENDING', 'RUNNING'))
+             order by started_at"#
+                + $direction
+                + r#", id"#
+                + $direction
+                + r#"
              limit $11"#,
             $filter.workflow_id,
             $filter.client_id,
-            $filter.status,
-            $filter.started_from,
-            $filter.started_before,
+            $filter.statuses.as_deref(),
+            $filter.started.from,
+            $filter.started.before,
             $filter.simulation,
             $filter.metadata,
             $filter.ids.as_deref(),
             after_start,
             after_id,
-            $limit
+            $limit,
+            $filter.completed.from,
+            $filter.completed.before,
+            $filter.updated.from,
+            $filter.updated.before,
+            $filter.error_code,
+            $filter.waiting.step_id,
+            $filter.waiting.kind,
+            $filter.is_open
         )
         .fetch($conn)
     }};
@@ -200,7 +304,43 @@ pub fn list<'c>(
     run: Run<DateTime<Utc>>,
     limit: i64,
 ) -> impl Stream<Item = sqlx::Result<Execution>> + Send + 'c {
-    statement!(conn, filter, limit, run, "started_at", "$9")
+    statement!(
+        Execution,
+        r#"id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
+                   metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
+                   workflow_version, error, error_code, closing_as::text, revision,
+                   null::json as "waits: Json<Vec<Wait>>""#,
+        conn,
+        filter,
+        limit,
+        run
+    )
+}
+
+/// Where an execution stands in a list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    pub started_at: DateTime<Utc>,
+    pub id: Uuid,
+    pub revision: i64,
+    pub is_over: bool,
+}
+
+/// The same list without what the executions are about.
+pub fn places<'c>(
+    conn: &'c mut PgConnection,
+    filter: &Filter,
+    run: Run<DateTime<Utc>>,
+    limit: i64,
+) -> impl Stream<Item = sqlx::Result<Place>> + Send + 'c {
+    statement!(
+        Place,
+        r#"started_at, id, revision, status not in ('PENDING', 'RUNNING') as "is_over!""#,
+        conn,
+        filter,
+        limit,
+        run
+    )
 }
 
 /// What the events of an execution are made of, beside its logs.
@@ -252,6 +392,23 @@ pub async fn without_reason(conn: &mut PgConnection, limit: i64) -> sqlx::Result
           from execution.workflow_executions e
          where e.status in ('PENDING', 'RUNNING')
            and not exists (select from execution.waits w where w.execution_id = e.id)
+         limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Executions that are over and still wait or remember: there are none unless something is broken.
+pub async fn waiting_though_over(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"-- execution.list_waiting_executions_that_are_over
+        select e.id
+          from execution.workflow_executions e
+         where e.status in ('COMPLETED', 'FAILED', 'CANCELLED')
+           and e.id in (select execution_id from execution.waits
+                        union all
+                        select execution_id from execution.execution_states)
          limit $1"#,
         limit
     )

@@ -42,8 +42,8 @@ pub struct Log {
 #[derive(Debug, Default)]
 pub struct Filter {
     pub step_id: Option<Uuid>,
-    /// A word of `execution.step_status`.
-    pub status: Option<String>,
+    /// Words of `execution.step_status`: one of these.
+    pub statuses: Option<Vec<String>>,
 }
 
 /// Which way a list runs, and behind which seq it begins.
@@ -66,13 +66,13 @@ macro_rules! statement {
               from execution.execution_logs
              where execution_id = $1
                and ($2::uuid is null or step_id = $2)
-               and ($3::text is null or status = $3::text::execution.step_status)
+               and ($3::text[] is null or status::text = any($3))
                and ($4::int4 is null or "# + $beyond + r#")
              order by "# + $order + r#"
              limit $5"#,
             $id,
             $filter.step_id,
-            $filter.status,
+            $filter.statuses.as_deref(),
             $after,
             $limit
         )

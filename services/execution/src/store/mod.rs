@@ -1,5 +1,6 @@
 //! All SQL of this service. Invariant: no statement stands anywhere else.
 
+pub mod bulk;
 pub mod commands;
 pub mod contexts;
 pub mod executions;
@@ -10,6 +11,8 @@ pub mod logs;
 pub mod notifications;
 pub mod outbox;
 pub mod requests;
+pub mod retention;
+pub mod stuck;
 pub mod tasks;
 #[cfg(test)]
 mod tests;

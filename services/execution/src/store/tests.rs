@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio_stream::StreamExt;
 use uuid::Uuid;
 
-use super::executions::{self, Filter};
+use super::executions::{self, Filter, Range};
 use super::tasks::TaskOrder;
 use super::{logs, outbox, tasks};
 use crate::fixtures::{Line, World};
@@ -138,36 +138,20 @@ async fn each_restriction_restricts() {
     );
     assert_eq!(
         count(Filter {
-            status: Some("FAILED".to_owned()),
+            statuses: Some(vec!["FAILED".to_owned()]),
             ..none()
         })
         .await,
         1
     );
-    assert_eq!(
-        count(Filter {
-            started_from: year(2020),
-            ..none()
-        })
-        .await,
-        5
-    );
-    assert_eq!(
-        count(Filter {
-            started_before: year(2020),
-            ..none()
-        })
-        .await,
-        0
-    );
-    assert_eq!(
-        count(Filter {
-            started_before: year(2021),
-            ..none()
-        })
-        .await,
-        1
-    );
+    for (from, before, wanted) in [
+        (year(2020), None, 5),
+        (None, year(2020), 0),
+        (None, year(2021), 1),
+    ] {
+        let started = Range { from, before };
+        assert_eq!(count(Filter { started, ..none() }).await, wanted);
+    }
     assert_eq!(
         count(Filter {
             simulation: Some(false),
@@ -192,7 +176,7 @@ async fn each_restriction_restricts() {
     );
     let both = Filter {
         client_id: Some(two.client),
-        status: Some("FAILED".to_owned()),
+        statuses: Some(vec!["FAILED".to_owned()]),
         ..none()
     };
     assert_eq!(count(both).await, 0);
@@ -364,13 +348,13 @@ async fn logs_come_in_the_order_asked_for() {
     };
     check(place, other, &[]).await;
     let failed = logs::Filter {
-        status: Some("FAILED".to_owned()),
+        statuses: Some(vec!["FAILED".to_owned()]),
         ..logs::Filter::default()
     };
     check(place, failed, &[]).await;
     let pending = logs::Filter {
         step_id: Some(line.job_step),
-        status: Some("PENDING".to_owned()),
+        statuses: Some(vec!["PENDING".to_owned()]),
     };
     check(place, pending, &[5, 4, 3, 2, 1]).await;
     let ended = logs::ended_after(&mut conn, id, 3, 9).await.unwrap();

@@ -59,7 +59,7 @@ pub(super) fn split(text: &str) -> Result<Vec<Lexeme>, String> {
 }
 
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | ':')
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | ':' | '|')
 }
 
 fn cut(text: &str, belongs: impl Fn(char) -> bool) -> (String, &str) {

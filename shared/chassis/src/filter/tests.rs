@@ -6,6 +6,7 @@ use serde_json::json;
 const FIELDS: &[(&str, Kind)] = &[
     ("name", Kind::Text),
     ("status", Kind::Word(&["RUNNING", "FAILED"])),
+    ("kinds", Kind::Words(&["A", "B", "C"])),
     ("text", Kind::Search),
     ("simulation", Kind::Bool),
     ("workflow_id", Kind::Uuid),
@@ -38,6 +39,24 @@ fn every_kind_has_its_literal() {
     assert_eq!(parsed.at_least("started_at"), at("2026-01-01T00:00:00Z"));
     assert_eq!(parsed.before("started_at"), at("2026-02-01T00:00:00Z"));
     assert_eq!(parsed.nested("metadata"), None);
+}
+
+#[test]
+fn several_words_stand_between_bars() {
+    let words = |text: &str| filter(text).words("kinds").expect("restricted");
+    assert_eq!(words("kinds = B"), ["B"]);
+    assert_eq!(words("kinds = A|C"), ["A", "C"]);
+    assert_eq!(words("kinds=\"C|B|A\""), ["C", "B", "A"]);
+    assert_eq!(filter("").words("kinds"), None);
+    for text in [
+        "kinds = A|",
+        "kinds = |",
+        "kinds = A|D",
+        "kinds = A | B",
+        "status = RUNNING|FAILED",
+    ] {
+        assert!(Filter::parse(text, FIELDS).is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use proto::execution::v1::{self as pb, step_event};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Response};
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
@@ -26,13 +26,17 @@ use super::executions::Executions;
 use super::history::History;
 use super::jobs::Jobs;
 use super::tasks::Tasks;
+use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
-use crate::fixtures::World;
+use crate::fixtures::{World, nobody};
 use crate::state::Service;
 
+mod bulk;
 mod executions;
 mod jobs;
+mod searching;
 mod streams;
+mod watching;
 
 fn service(world: &World) -> Service {
     let shutdown = Shutdown::new();
@@ -46,6 +50,8 @@ fn service(world: &World) -> Service {
         pool,
         committer,
         definitions,
+        catalog: nobody(),
+        asked: Asked::default(),
         changes,
         jobs,
         shutdown,
