@@ -132,7 +132,7 @@ fn instant(at: chrono::DateTime<chrono::Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
-fn step_name(graph: &Graph, step_id: Uuid) -> String {
+pub fn step_name(graph: &Graph, step_id: Uuid) -> String {
     let step = graph.node_of(step_id).map(|at| &graph.definition.steps[at]);
     step.map(|step| step.name.clone()).unwrap_or_default()
 }
