@@ -116,6 +116,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "CancelExecution",
             "SignalExecution",
             "BroadcastSignal",
+            "ExplainExecution",
             "SimulateWorkflow",
         ],
     ),

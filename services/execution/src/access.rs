@@ -45,6 +45,10 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/ExplainExecution",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
         Access::Admin,
     ),

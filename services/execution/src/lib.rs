@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod definitions;
 mod engine;
+mod explain;
 #[cfg(test)]
 mod fixtures;
 mod history;

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, signals, simulation, steps, view, watch};
+use super::{Change, explain, incidents, signals, simulation, steps, view, watch};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;
@@ -303,6 +303,14 @@ impl ExecutionService for Executions {
         request: Request<pb::BroadcastSignalRequest>,
     ) -> Result<Response<pb::BroadcastSignalResponse>, Status> {
         let told = signals::to_all(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
+    }
+
+    async fn explain_execution(
+        &self,
+        request: Request<pb::ExplainExecutionRequest>,
+    ) -> Result<Response<pb::ExplainExecutionResponse>, Status> {
+        let told = explain::of_request(&self.service, request.into_inner()).await?;
         Ok(Response::new(told))
     }
 

@@ -3,6 +3,7 @@
 
 pub mod answer;
 mod executions;
+mod explain;
 mod history;
 mod incidents;
 mod jobs;

@@ -14,7 +14,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::answer::Room;
-use super::view;
+use super::{explain, view};
 use crate::engine;
 use crate::simulate::{self, Exercise, Mock, Mocks, Simulated};
 use crate::state::Service;
@@ -130,17 +130,20 @@ fn show(
     let execution = view::execution(execution_row(simulated.execution, input), Vec::new());
     let mut room = Room::default();
     room.fits(&execution);
-    let logs = simulated
-        .change
-        .logs
-        .into_values()
-        .map(|log| view::log(log_row(log, id), graph));
+    let rows = simulated.change.logs.into_values();
+    let rows: Vec<Log> = rows.map(|log| log_row(log, id)).collect();
+    let logs: Vec<_> = (rows.iter().cloned())
+        .map(|row| view::log(row, graph))
+        .take_while(|log| room.fits(log))
+        .collect();
+    let told = rows.iter().map(|row| explain::entry(row, None, graph));
+    let explanations = told.take_while(|entry| room.fits(entry)).collect();
     let words = |ids: Vec<Uuid>| ids.iter().map(Uuid::to_string).collect();
     let coverage = simulated.coverage;
     let unexercised = coverage.unexercised.into_iter();
     pb::SimulateWorkflowResponse {
         execution: Some(execution),
-        logs: logs.take_while(|log| room.fits(log)).collect(),
+        logs,
         unvisited_step_ids: words(coverage.unvisited_steps),
         untaken_transition_ids: words(coverage.untaken_transitions),
         unexercised_outcomes: unexercised
@@ -150,6 +153,7 @@ fn show(
                 outcome: outcome(exercise).into(),
             })
             .collect(),
+        explanations,
     }
 }
 

@@ -182,7 +182,7 @@ fn showable(mut route: Map<String, Value>) -> Map<String, Value> {
     route
 }
 
-fn step_status(word: &str) -> pb::StepStatus {
+pub fn step_status(word: &str) -> pb::StepStatus {
     let status = StepStatus::parse(word).expect("the enum type has the same words");
     pb::StepStatus::from(status)
 }
