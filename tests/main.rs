@@ -11,6 +11,7 @@ mod house;
 mod incidents;
 mod items;
 mod onboarding;
+mod processes;
 mod revocation;
 mod running;
 mod story;

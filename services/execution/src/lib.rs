@@ -13,6 +13,7 @@ mod fixtures;
 mod history;
 mod leasing;
 mod outbox;
+mod preview;
 mod pump;
 mod rpc;
 mod simulate;

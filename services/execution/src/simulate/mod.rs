@@ -71,6 +71,10 @@ pub fn run(
 ) -> Result<Simulated, TooLarge> {
     let execution = engine::begin(graph, Uuid::now_v7(), input, now);
     let played = play(graph, execution, &mut mocks.answering(graph))?;
+    assert!(
+        played.stuck.is_none(),
+        "only branches that are there are answered"
+    );
     let coverage = Coverage::of(graph, &played.change);
     Ok(Simulated {
         execution: played.execution,
@@ -91,8 +95,11 @@ pub fn play(
     let (mut ended, mut bytes) = (0, 0);
     let mut stuck = None;
     loop {
-        engine::advance(graph, &mut execution, command, time, &mut change)
-            .expect("only branches that are there are answered");
+        if engine::advance(graph, &mut execution, command, time, &mut change).is_err() {
+            // What the others do is not possible here; a refused command has changed nothing.
+            break;
+        }
+        stuck = None;
         bytes += outputs(&change, ended);
         ended = change.finished.len();
         if ended > MOST_ATTEMPTS || bytes > MOST_BYTES {
@@ -109,12 +116,10 @@ pub fn play(
         let next = moments.min_by_key(|(moment, seq, _)| (*moment, *seq));
         let (moment, seq, branch) = next.expect("an open execution has a branch");
         time = time.max(moment.at);
+        stuck = Some(seq);
         match others.act(branch, time) {
             Some(next) => command = next,
-            None => {
-                stuck = Some(seq);
-                break;
-            }
+            None => break,
         }
     }
     // Nothing is stored of what has effects elsewhere.
@@ -136,7 +141,7 @@ fn outputs(change: &Change, ended: usize) -> usize {
 }
 
 /// What a lease makes of a job's branch. `deadline` is the end of its timeout.
-fn take_up(branch: &mut Branch, from: DateTime<Utc>, deadline: Option<DateTime<Utc>>) {
+pub fn take_up(branch: &mut Branch, from: DateTime<Utc>, deadline: Option<DateTime<Utc>>) {
     branch.times.assigned_at = Some(from);
     branch.times.started_at = from;
     if let Hold::Job {
