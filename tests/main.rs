@@ -11,6 +11,7 @@ mod house;
 mod incidents;
 mod items;
 mod onboarding;
+mod previews;
 mod processes;
 mod revocation;
 mod running;

@@ -118,6 +118,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "BroadcastSignal",
             "ExplainExecution",
             "SimulateWorkflow",
+            "PreviewPublish",
         ],
     ),
     (

@@ -118,6 +118,7 @@ fn polling() -> Process {
             plain([fails(ORDER), fails(ORDER), fails(ORDER)], "BROKEN"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -147,6 +148,7 @@ fn callback() -> Process {
             plain([done(ASK)], "CORRELATION_UNDEFINED"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -198,6 +200,7 @@ fn forking() -> Process {
             plain([fails(LOOK)], "BROKEN"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -239,6 +242,7 @@ fn quorum() -> Process {
             ),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -315,6 +319,7 @@ fn saga() -> Process {
             plain([fails(TRAIN)], "BROKEN"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -352,6 +357,7 @@ fn reviewing() -> Process {
             plain([late(WRITE)], "COMPLETED"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }
 
@@ -401,6 +407,7 @@ fn racing() -> Process {
         ],
         // Two messages and a timer cannot fail: one of them always comes.
         excused: &["First FAILED"],
+        unreal: 1,
     }
 }
 
@@ -441,5 +448,6 @@ fn provisioning() -> Process {
             plain([fails(CHECK)], "BROKEN"),
         ],
         excused: &[],
+        unreal: 0,
     }
 }

@@ -57,6 +57,10 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/PreviewPublish",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.TaskService/ListTasks",
         Access::Member,
     ),

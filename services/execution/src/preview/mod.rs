@@ -85,9 +85,7 @@ pub fn preview(draft: &Graph, old: &Graph, past: &Past) -> Previewed {
     let by_key: HashMap<Key, &Attempt> = (past.attempts.iter())
         .map(|it| ((it.step_id, it.activation, it.attempt), it))
         .collect();
-    let mut execution = engine::begin(draft, past.id, past.input.clone(), past.started_at);
-    // Versions may be asked for by expressions: the draft's is not known before it is published.
-    execution.version = draft.definition.version;
+    let execution = engine::begin(draft, past.id, past.input.clone(), past.started_at);
     let mut records = Records::new(draft, old, &by_key);
     let played = match play(draft, execution, &mut records) {
         Ok(played) => played,

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, explain, incidents, signals, simulation, steps, view, watch};
+use super::{Change, explain, incidents, preview, signals, simulation, steps, view, watch};
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
 use crate::store;
@@ -327,5 +327,13 @@ impl ExecutionService for Executions {
     ) -> Result<Response<pb::SimulateWorkflowResponse>, Status> {
         let simulated = simulation::of_request(&self.service, request.into_inner()).await?;
         Ok(Response::new(simulated))
+    }
+
+    async fn preview_publish(
+        &self,
+        request: Request<pb::PreviewPublishRequest>,
+    ) -> Result<Response<pb::PreviewPublishResponse>, Status> {
+        let told = preview::of_request(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
     }
 }

@@ -7,6 +7,7 @@ mod explain;
 mod history;
 mod incidents;
 mod jobs;
+mod preview;
 mod signals;
 mod simulation;
 mod steps;
