@@ -12,6 +12,8 @@ mod incidents;
 mod items;
 mod onboarding;
 mod operations;
+mod previews;
+mod processes;
 mod revocation;
 mod running;
 mod story;

@@ -118,7 +118,9 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "CancelExecution",
             "SignalExecution",
             "BroadcastSignal",
+            "ExplainExecution",
             "SimulateWorkflow",
+            "PreviewPublish",
         ],
     ),
     (

@@ -102,7 +102,8 @@ fn is_field(kind: &MessageDescriptor, name: &str) -> bool {
         return false;
     };
     match field.kind() {
-        _ if rest.is_empty() => true,
+        // A map's key may hold a dot.
+        _ if rest.is_empty() || field.is_map() => true,
         Kind::Message(inner) => values::is_value(&inner) || is_field(&inner, rest),
         _ => false,
     }

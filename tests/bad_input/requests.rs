@@ -80,6 +80,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("ArchiveWorkflow.id", &ended.id),
         ("StartExecution.workflow_id", &run.id),
         ("SimulateWorkflow.workflow_id", &run.id),
+        ("PreviewPublish.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),
         ("TaskService.id", &task.id),

@@ -53,11 +53,19 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/ExplainExecution",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/CheckExecutions",
         Access::Admin,
     ),
     (
         "/workflow.execution.v1.ExecutionService/SimulateWorkflow",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/PreviewPublish",
         Access::Member,
     ),
     (

@@ -9,11 +9,13 @@ mod config;
 mod context;
 mod definitions;
 mod engine;
+mod explain;
 #[cfg(test)]
 mod fixtures;
 mod history;
 mod leasing;
 mod outbox;
+mod preview;
 mod pump;
 mod retention;
 mod rpc;

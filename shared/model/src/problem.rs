@@ -48,7 +48,7 @@ impl Problem {
 }
 
 /// Appends ` Did you mean …?` if a known word is close to what was written.
-pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     // Anything longer is no slip of the pen, and the comparison is quadratic.
     const LONGEST: usize = 100;
     if word.len() > LONGEST {

@@ -10,6 +10,9 @@ use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold, OutputRef, Times};
 use super::{Actor, MAX_CONTEXT_BYTES, Refusal, Step};
 
+/// What the log of a final failure says that waits for an operator.
+pub const PARKED: &str = "parked: an operator decides how it goes on";
+
 /// What an operator makes of an incident.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolution {
@@ -32,7 +35,7 @@ impl Step<'_> {
             failure: failure.clone(),
         };
         self.end(branch, StepStatus::Failed, |log| {
-            log.message = Some("parked: an operator decides how it goes on".to_owned());
+            log.message = Some(PARKED.to_owned());
             log.failure = Some(failure);
             log.will_retry = true;
         });

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::answer::{Filled, fill};
 use super::{
-    Change, incidents, search, signals, simulation, steps, stuck, view, watch, watch_many,
+    Change, explain, incidents, preview, search, signals, simulation, steps, stuck, view, watch,
+    watch_many,
 };
 use crate::committer::{Action, Command, NewExecution, Target};
 use crate::state::Service;
@@ -300,6 +301,14 @@ impl ExecutionService for Executions {
         Ok(Response::new(told))
     }
 
+    async fn explain_execution(
+        &self,
+        request: Request<pb::ExplainExecutionRequest>,
+    ) -> Result<Response<pb::ExplainExecutionResponse>, Status> {
+        let told = explain::of_request(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
+    }
+
     async fn check_executions(
         &self,
         _: Request<pb::CheckExecutionsRequest>,
@@ -313,5 +322,13 @@ impl ExecutionService for Executions {
     ) -> Result<Response<pb::SimulateWorkflowResponse>, Status> {
         let simulated = simulation::of_request(&self.service, request.into_inner()).await?;
         Ok(Response::new(simulated))
+    }
+
+    async fn preview_publish(
+        &self,
+        request: Request<pb::PreviewPublishRequest>,
+    ) -> Result<Response<pb::PreviewPublishResponse>, Status> {
+        let told = preview::of_request(&self.service, request.into_inner()).await?;
+        Ok(Response::new(told))
     }
 }

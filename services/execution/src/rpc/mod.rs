@@ -4,9 +4,11 @@
 pub mod answer;
 mod bulk;
 mod executions;
+mod explain;
 mod history;
 mod incidents;
 mod jobs;
+mod preview;
 pub mod search;
 mod signals;
 mod simulation;

@@ -1,25 +1,28 @@
 //! Simulations, asked for by SimulateWorkflow or by a start's metadata. Invariant: nothing here writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chassis::input::Input;
 use chassis::{Error, Result, db};
 use model::graph::Graph;
 use model::json::{self, INPUT};
-use model::wire;
+use model::{text, wire};
 use proto::execution::v1 as pb;
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::answer::Room;
-use super::view;
+use super::{explain, view};
 use crate::engine;
-use crate::simulate::{self, Mock, Mocks, Simulated};
+use crate::simulate::{self, Exercise, Mock, Mocks, Simulated};
 use crate::state::Service;
 use crate::store::executions::Execution;
 use crate::store::logs::Log;
+
+/// Lists of answers that one simulation takes: each step may have one.
+const MOST_LISTS: usize = 1000;
 
 /// What a start with `metadata.simulation` is going to store: everybody answers with defaults.
 pub async fn of_start(
@@ -40,7 +43,7 @@ pub async fn of_start(
         .await?;
     let input = metadata.get("inputData").and_then(Value::as_object);
     let input = input.cloned().unwrap_or_default();
-    let simulated = run(service, graph.clone(), input, Mocks::new()).await?;
+    let simulated = run(service, graph.clone(), input, Mocks::default()).await?;
     Ok((graph, simulated.execution, simulated.change))
 }
 
@@ -63,14 +66,22 @@ pub async fn of_request(
         0 => service.definitions.working_copy(workflow_id).await?,
         version => service.definitions.graph(workflow_id, version).await?,
     };
+    let mocks = bind(mocks, &graph)?;
     let simulated = run(service, graph.clone(), data.clone(), mocks).await?;
     Ok(show(simulated, &graph, data))
 }
 
-fn read_mocks(input: &mut Input, mocks: &HashMap<String, prost_types::ListValue>) -> Mocks {
-    let mut read = Mocks::new();
+fn read_mocks(
+    input: &mut Input,
+    mocks: &HashMap<String, prost_types::ListValue>,
+) -> BTreeMap<String, Vec<Mock>> {
+    if mocks.len() > MOST_LISTS {
+        input.push("mocks", format!("has more than {MOST_LISTS} lists"));
+        return BTreeMap::new();
+    }
+    let mut read = BTreeMap::new();
     for (step, answers) in mocks {
-        let field = format!("mocks[{step:?}]");
+        let field = format!("mocks[{:?}]", text::clean(step, 200));
         let answers = input
             .keep(&field, wire::json_from_list(answers))
             .unwrap_or_default();
@@ -81,6 +92,17 @@ fn read_mocks(input: &mut Input, mocks: &HashMap<String, prost_types::ListValue>
         read.insert(step.clone(), answers.collect());
     }
     read
+}
+
+/// Finds out which steps the answers are for.
+fn bind(mocks: BTreeMap<String, Vec<Mock>>, graph: &Graph) -> Result<Mocks> {
+    Mocks::bind(mocks, graph).map_err(|wrong| {
+        let mut input = Input::new();
+        for (field, why) in wrong {
+            input.push(field, why);
+        }
+        input.finish().expect_err("something is wrong")
+    })
 }
 
 /// Up to ten thousand activations are work for a thread that answers nobody else.
@@ -108,17 +130,40 @@ fn show(
     let execution = view::execution(execution_row(simulated.execution, input), Vec::new());
     let mut room = Room::default();
     room.fits(&execution);
-    let logs = simulated
-        .change
-        .logs
-        .into_values()
-        .map(|log| view::log(log_row(log, id), graph));
+    let rows = simulated.change.logs.into_values();
+    let rows: Vec<Log> = rows.map(|log| log_row(log, id)).collect();
+    let logs: Vec<_> = (rows.iter().cloned())
+        .map(|row| view::log(row, graph))
+        .take_while(|log| room.fits(log))
+        .collect();
+    let told = rows.iter().map(|row| explain::entry(row, None, graph));
+    let explanations = told.take_while(|entry| room.fits(entry)).collect();
     let words = |ids: Vec<Uuid>| ids.iter().map(Uuid::to_string).collect();
+    let coverage = simulated.coverage;
+    let unexercised = coverage.unexercised.into_iter();
     pb::SimulateWorkflowResponse {
         execution: Some(execution),
-        logs: logs.take_while(|log| room.fits(log)).collect(),
-        unvisited_step_ids: words(simulated.unvisited_steps),
-        untaken_transition_ids: words(simulated.untaken_transitions),
+        logs,
+        unvisited_step_ids: words(coverage.unvisited_steps),
+        untaken_transition_ids: words(coverage.untaken_transitions),
+        unexercised_outcomes: unexercised
+            .map(|(step_id, exercise)| pb::UnexercisedOutcome {
+                step_id: step_id.to_string(),
+                step_name: view::step_name(graph, step_id),
+                outcome: outcome(exercise).into(),
+            })
+            .collect(),
+        explanations,
+    }
+}
+
+fn outcome(exercise: Exercise) -> pb::StepOutcome {
+    match exercise {
+        Exercise::Completed => pb::StepOutcome::Completed,
+        Exercise::Failed => pb::StepOutcome::Failed,
+        Exercise::TimedOut => pb::StepOutcome::Timeout,
+        Exercise::Approved => pb::StepOutcome::Approved,
+        Exercise::Rejected => pb::StepOutcome::Rejected,
     }
 }
 

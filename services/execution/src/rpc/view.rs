@@ -141,7 +141,7 @@ fn instant(at: chrono::DateTime<chrono::Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
-fn step_name(graph: &Graph, step_id: Uuid) -> String {
+pub fn step_name(graph: &Graph, step_id: Uuid) -> String {
     let step = graph.node_of(step_id).map(|at| &graph.definition.steps[at]);
     step.map(|step| step.name.clone()).unwrap_or_default()
 }
@@ -191,7 +191,7 @@ fn showable(mut route: Map<String, Value>) -> Map<String, Value> {
     route
 }
 
-fn step_status(word: &str) -> pb::StepStatus {
+pub fn step_status(word: &str) -> pb::StepStatus {
     let status = StepStatus::parse(word).expect("the enum type has the same words");
     pb::StepStatus::from(status)
 }

@@ -10,6 +10,7 @@ pub mod locks;
 pub mod logs;
 pub mod notifications;
 pub mod outbox;
+pub mod records;
 pub mod requests;
 pub mod retention;
 pub mod stuck;

@@ -1,5 +1,6 @@
 //! An execution under test: definitions in a line, commands in a word.
 
+mod choices;
 mod graphs;
 mod incidents;
 mod items;
@@ -11,6 +12,7 @@ mod properties;
 mod runs;
 mod sagas;
 mod signals;
+mod threads;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::definition::{Definition, Step as StepOf, Transition};
