@@ -13,4 +13,5 @@ mod items;
 mod onboarding;
 mod revocation;
 mod running;
+mod starts;
 mod story;

@@ -109,6 +109,8 @@ const TABLE: &[(&str, Level, &[&str])] = &[
         Member,
         &[
             "StartExecution",
+            "BatchStartExecutions",
+            "RestartExecution",
             "GetExecution",
             "ListExecutions",
             "ListExecutionLogs",

@@ -9,6 +9,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/BatchStartExecutions",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/RestartExecution",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/GetExecution",
         Access::Member,
     ),

@@ -18,8 +18,7 @@ fn command(target: Target, action: Action) -> Command {
 fn start() -> Command {
     let new = NewExecution {
         workflow_id: Uuid::from_u128(1),
-        metadata: None,
-        simulated: None,
+        ..NewExecution::default()
     };
     command(Target::New(Box::new(new)), Action::Start)
 }

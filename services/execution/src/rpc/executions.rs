@@ -6,18 +6,16 @@ use chassis::input::Input;
 use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
-use model::json::INPUT;
 use model::status::{ExecutionStatus, StepStatus};
 use proto::execution::v1 as pb;
 use proto::execution::v1::execution_service_server::ExecutionService;
-use serde_json::{Map, Value};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, signals, simulation, steps, view, watch};
-use crate::committer::{Action, Command, NewExecution, Target};
+use super::{Change, incidents, restarts, signals, simulation, starts, steps, view, watch};
+use crate::committer::{Action, Command, Target};
 use crate::state::Service;
 use crate::store;
 
@@ -33,6 +31,9 @@ const FILTER: &[(&str, Kind)] = &[
     ("status", Kind::Word(ExecutionStatus::WORDS)),
     ("started_at", Kind::Instant),
     ("simulation", Kind::Bool),
+    ("business_key", Kind::Text),
+    ("restarted_from_id", Kind::Uuid),
+    ("schedule_id", Kind::Uuid),
     ("metadata.*", Kind::Json),
 ];
 
@@ -42,35 +43,12 @@ const LOG_FILTER: &[(&str, Kind)] = &[
 ];
 
 pub struct Executions {
-    service: Service,
+    pub(super) service: Service,
 }
 
 impl Executions {
     pub fn new(service: Service) -> Self {
         Self { service }
-    }
-
-    async fn start(&self, request: Request<pb::StartExecutionRequest>) -> Result<pb::Execution> {
-        let mut call = Change::read(request, |body| &mut body.request_id)?;
-        let workflow_id = call.input.uuid("workflow_id", &call.body.workflow_id);
-        let metadata = call
-            .input
-            .json("metadata", call.body.metadata.as_ref(), INPUT);
-        let is_simulation = check_metadata(&mut call.input, metadata.as_ref());
-        call.check()?;
-        let simulated = match &metadata {
-            Some(metadata) if is_simulation => {
-                Some(simulation::of_start(&self.service, workflow_id, metadata).await)
-            }
-            _ => None,
-        };
-        let target = Target::New(Box::new(NewExecution {
-            workflow_id,
-            metadata,
-            simulated,
-        }));
-        self.submit(call.command("StartExecution", target, Action::Start)?)
-            .await
     }
 
     async fn cancel(&self, request: Request<pb::CancelExecutionRequest>) -> Result<pb::Execution> {
@@ -84,7 +62,7 @@ impl Executions {
     }
 
     /// Does it and shows what the execution is then.
-    async fn submit(&self, command: Command) -> Result<pb::Execution> {
+    pub(super) async fn submit(&self, command: Command) -> Result<pb::Execution> {
         let done = self.service.committer.submit(command).await?;
         match done.born {
             Some(row) => self.show(*row).await,
@@ -185,22 +163,6 @@ impl Executions {
     }
 }
 
-/// Checks the documented keys; says whether it is a simulation.
-fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> bool {
-    let get = |key: &str| metadata.and_then(|metadata| metadata.get(key));
-    if get("inputData").is_some_and(|data| !data.is_object()) {
-        input.push("metadata.inputData", "is not an object");
-    }
-    match get("simulation") {
-        None => false,
-        Some(Value::Bool(simulation)) => *simulation,
-        Some(_) => {
-            input.push("metadata.simulation", "is neither true nor false");
-            false
-        }
-    }
-}
-
 fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
     let metadata = filter.nested("metadata");
     if metadata
@@ -217,6 +179,9 @@ fn restriction(filter: &Filter) -> Result<store::executions::Filter> {
         started_from: filter.at_least("started_at"),
         started_before: filter.before("started_at"),
         simulation: filter.bool("simulation"),
+        business_key: filter.text("business_key").map(str::to_owned),
+        restarted_from_id: filter.uuid("restarted_from_id"),
+        schedule_id: filter.uuid("schedule_id"),
         metadata,
         ids: None,
     })
@@ -228,7 +193,24 @@ impl ExecutionService for Executions {
         &self,
         request: Request<pb::StartExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
-        Ok(Response::new(self.start(request).await?))
+        let command = starts::one(&self.service, request).await?;
+        Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn batch_start_executions(
+        &self,
+        request: Request<pb::BatchStartExecutionsRequest>,
+    ) -> Result<Response<pb::BatchStartExecutionsResponse>, Status> {
+        let started = starts::many(self, request).await?;
+        Ok(Response::new(started))
+    }
+
+    async fn restart_execution(
+        &self,
+        request: Request<pb::RestartExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let command = restarts::restart(&self.service, request).await?;
+        Ok(Response::new(self.submit(command).await?))
     }
 
     async fn get_execution(

@@ -6,9 +6,11 @@ mod executions;
 mod history;
 mod incidents;
 mod jobs;
+mod restarts;
 mod signals;
 mod simulation;
 mod steps;
+mod starts;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -70,16 +72,19 @@ struct Change<B> {
 impl<B: Message> Change<B> {
     fn read(request: Request<B>, request_id: fn(&mut B) -> &mut String) -> Result<Self> {
         let caller = auth::caller(&request)?.clone();
-        let mut body = request.into_inner();
+        Ok(Self::of(caller, request.into_inner(), request_id))
+    }
+
+    fn of(caller: Caller, mut body: B, request_id: fn(&mut B) -> &mut String) -> Self {
         let request_id = std::mem::take(request_id(&mut body));
         let mut input = Input::new();
         input.optional_uuid("request_id", &request_id);
-        Ok(Self {
+        Self {
             caller,
             request_id,
             body,
             input,
-        })
+        }
     }
 
     /// Stops here if anything was wrong.

@@ -29,6 +29,10 @@ pub struct Execution {
     /// What it will be once what was done is undone.
     pub closing_as: Option<String>,
     pub revision: i64,
+    pub business_key: Option<String>,
+    pub restarted_from_id: Option<Uuid>,
+    pub schedule_id: Option<Uuid>,
+    pub started_by: Option<String>,
     /// What it waits for, of the same moment; not read in lists.
     pub waits: Option<Json<Vec<Wait>>>,
 }
@@ -62,6 +66,9 @@ pub struct Filter {
     pub started_from: Option<DateTime<Utc>>,
     pub started_before: Option<DateTime<Utc>>,
     pub simulation: Option<bool>,
+    pub business_key: Option<String>,
+    pub restarted_from_id: Option<Uuid>,
+    pub schedule_id: Option<Uuid>,
     /// An object that the metadata without its input must contain.
     pub metadata: Option<Value>,
     /// One of these.
@@ -74,7 +81,8 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Execu
         r#"-- execution.get_execution
         select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-               workflow_version, error, error_code, closing_as::text, revision,
+               workflow_version, error, error_code, closing_as::text, revision, business_key, restarted_from_id,
+                   schedule_id, started_by,
                (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
                   from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
                                task_group, assignees, signal_name, correlation,
@@ -158,7 +166,8 @@ macro_rules! statement {
             r#"-- execution.list_executions
             select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                    metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
-                   workflow_version, error, error_code, closing_as::text, revision,
+                   workflow_version, error, error_code, closing_as::text, revision, business_key, restarted_from_id,
+                   schedule_id, started_by,
                    null::json as "waits: Json<Vec<Wait>>"
               from execution.workflow_executions
              where ($1::uuid is null or workflow_id = $1)
@@ -174,6 +183,9 @@ macro_rules! statement {
                     or ((metadata - 'inputData') @> $7 and metadata - 'inputData' <> '{}'))
                and ($8::uuid[] is null or id = any($8))
                and ($9::timestamptz is null or ("# + $column + r#", id) "# + $beyond + r#" ("# + $key + r#", $10::uuid))
+               and ($12::text is null or business_key = $12)
+               and ($13::uuid is null or restarted_from_id = $13)
+               and ($14::uuid is null or schedule_id = $14)
              order by "# + $column + $direction + r#", id"# + $direction + r#"
              limit $11"#,
             $filter.workflow_id,
@@ -186,7 +198,10 @@ macro_rules! statement {
             $filter.ids.as_deref(),
             after_start,
             after_id,
-            $limit
+            $limit,
+            $filter.business_key,
+            $filter.restarted_from_id,
+            $filter.schedule_id,
         )
         .fetch($conn)
     }};

@@ -1,6 +1,7 @@
 //! All SQL of this service. Invariant: no statement stands anywhere else.
 
 pub mod commands;
+pub mod business_keys;
 pub mod contexts;
 pub mod executions;
 pub mod jobs;
@@ -10,6 +11,7 @@ pub mod logs;
 pub mod notifications;
 pub mod outbox;
 pub mod requests;
+pub mod restarts;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
