@@ -149,6 +149,18 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ExtendJob",
         ],
     ),
+    (
+        "ScheduleService",
+        Member,
+        &[
+            "CreateSchedule",
+            "GetSchedule",
+            "ListSchedules",
+            "UpdateSchedule",
+            "DeleteSchedule",
+            "TriggerSchedule",
+        ],
+    ),
     ("HistoryService", Internal, &["StreamHistory"]),
     (
         "ReportService",

@@ -103,6 +103,30 @@ pub const ACCESS: AccessTable = &[
         Access::Worker,
     ),
     (
+        "/workflow.execution.v1.ScheduleService/CreateSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/GetSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/ListSchedules",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/UpdateSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/DeleteSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/TriggerSchedule",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.HistoryService/StreamHistory",
         Access::Internal,
     ),

@@ -14,6 +14,7 @@ mod leasing;
 mod outbox;
 mod pump;
 mod rpc;
+mod schedules;
 mod simulate;
 mod state;
 mod store;
@@ -133,6 +134,8 @@ impl Loops {
         let pump = Pump::new(self.pool.clone(), self.committer.clone());
         let pump = pump.run(self.commands, shutdown.clone());
         shutdown.spawn_loop("execution.commands", pump);
+        let starter = schedules::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.schedules", starter);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

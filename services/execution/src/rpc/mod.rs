@@ -7,6 +7,7 @@ mod history;
 mod incidents;
 mod jobs;
 mod restarts;
+mod schedules;
 mod signals;
 mod simulation;
 mod steps;
@@ -25,6 +26,7 @@ use prost::Message;
 use proto::execution::v1::execution_service_server::ExecutionServiceServer;
 use proto::execution::v1::history_service_server::HistoryServiceServer;
 use proto::execution::v1::job_service_server::JobServiceServer;
+use proto::execution::v1::schedule_service_server::ScheduleServiceServer;
 use proto::execution::v1::task_service_server::TaskServiceServer;
 use tonic::Request;
 use tonic::codec::CompressionEncoding::Gzip;
@@ -41,10 +43,11 @@ macro_rules! gzip {
     };
 }
 /// The gRPC services of [`routes`].
-pub const SERVING: [&str; 4] = [
+pub const SERVING: [&str; 5] = [
     "workflow.execution.v1.ExecutionService",
     "workflow.execution.v1.TaskService",
     "workflow.execution.v1.JobService",
+    "workflow.execution.v1.ScheduleService",
     "workflow.execution.v1.HistoryService",
 ];
 
@@ -53,10 +56,12 @@ pub fn routes(service: &Service) -> Routes {
     let executions = executions::Executions::new(service.clone());
     let tasks = tasks::Tasks::new(service.clone());
     let jobs = jobs::Jobs::new(service.clone());
+    let schedules = schedules::Schedules::new(service.clone());
     let history = history::History::new(service.clone());
     Routes::new(gzip!(ExecutionServiceServer::new(executions)))
         .add_service(gzip!(TaskServiceServer::new(tasks)))
         .add_service(gzip!(JobServiceServer::new(jobs)))
+        .add_service(gzip!(ScheduleServiceServer::new(schedules)))
         .add_service(gzip!(HistoryServiceServer::new(history)))
 }
 

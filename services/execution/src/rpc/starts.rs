@@ -112,7 +112,7 @@ fn read(caller: Caller, body: pb::StartExecutionRequest) -> Result<(Command, boo
     let metadata = call
         .input
         .json("metadata", call.body.metadata.as_ref(), INPUT);
-    let is_simulation = check_metadata(&mut call.input, metadata.as_ref());
+    let is_simulation = check_metadata(&mut call.input, "metadata", metadata.as_ref());
     let business_key = business_key(&mut call.input, &call.body);
     let target = Target::New(Box::new(NewExecution {
         workflow_id,
@@ -145,17 +145,22 @@ fn business_key(input: &mut Input, body: &pb::StartExecutionRequest) -> Option<B
     Some(BusinessKey { key, policy })
 }
 
-/// Checks the documented keys; says whether it is a simulation.
-pub(super) fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> bool {
+/// Checks the documented keys of what `field` holds; says whether it is a simulation.
+pub(super) fn check_metadata(
+    input: &mut Input,
+    field: &str,
+    metadata: Option<&Map<String, Value>>,
+) -> bool {
     let get = |key: &str| metadata.and_then(|metadata| metadata.get(key));
     if get("inputData").is_some_and(|data| !data.is_object()) {
-        input.push("metadata.inputData", "is not an object");
+        input.push(format!("{field}.inputData"), "is not an object");
     }
     match get("simulation") {
         None => false,
         Some(Value::Bool(simulation)) => *simulation,
         Some(_) => {
-            input.push("metadata.simulation", "is neither true nor false");
+            let description = "is neither true nor false";
+            input.push(format!("{field}.simulation"), description);
             false
         }
     }

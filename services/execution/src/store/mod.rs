@@ -12,6 +12,7 @@ pub mod notifications;
 pub mod outbox;
 pub mod requests;
 pub mod restarts;
+pub mod schedules;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
