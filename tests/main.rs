@@ -13,5 +13,6 @@ mod items;
 mod onboarding;
 mod revocation;
 mod running;
+mod schedules;
 mod starts;
 mod story;

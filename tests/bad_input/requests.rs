@@ -11,6 +11,7 @@ use prost_reflect::{
     Value,
 };
 use proto::catalog::v1::{ApiKeyScope, CreateTransitionRequest, Workflow, WorkflowTransition};
+use proto::execution::v1::{CancelExecutionRequest, CreateScheduleRequest, Schedule};
 use serde_json::json;
 
 use super::{UNKNOWN, values};
@@ -37,6 +38,13 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let execution = admin.start(&run, json!({})).await?;
     let task = admin.task(&execution).await?;
     let cancelled = admin.start(&run, json!({})).await?;
+    let over = admin.start(&run, json!({})).await?;
+    let cancel = CancelExecutionRequest {
+        id: over.id.clone(),
+        ..Default::default()
+    };
+    admin.executions.clone().cancel_execution(cancel).await?;
+    let scheduled = [schedule(admin, &run).await?, schedule(admin, &run).await?];
     let working = admin.start(&run, json!({})).await?;
     admin.submit(&working, json!({})).await?;
     let job = admin.job("work").await?;
@@ -79,7 +87,15 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("SimulateWorkflow.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),
+        ("RestartExecution.id", &over.id),
+        ("RestartExecution.from_step_id", &run.steps[0].id),
         ("TaskService.id", &task.id),
+        ("Schedule.id", &scheduled[0]),
+        ("Schedule.workflow_id", &run.id),
+        ("ScheduleService.id", &scheduled[0]),
+        ("DeleteSchedule.id", &scheduled[1]),
+        ("cron", "0 6 * * 1-5"),
+        ("time_zone", "Europe/Berlin"),
         ("UpdateUser.email", "somebody@example.com"),
         ("GetReport.id", UNKNOWN),
         ("document", &document.to_string()),
@@ -117,6 +133,21 @@ async fn transition(admin: &Session, workflow: &Workflow) -> anyhow::Result<Stri
         ..Default::default()
     };
     let made = admin.workflows.clone().create_transition(request).await?;
+    Ok(made.into_inner().id)
+}
+
+/// The id of a new schedule.
+async fn schedule(admin: &Session, workflow: &Workflow) -> anyhow::Result<String> {
+    let request = CreateScheduleRequest {
+        schedule: Some(Schedule {
+            workflow_id: workflow.id.clone(),
+            name: "Yearly".into(),
+            cron: "@yearly".into(),
+            ..Default::default()
+        }),
+        request_id: request_id(),
+    };
+    let made = admin.schedules.clone().create_schedule(request).await?;
     Ok(made.into_inner().id)
 }
 

@@ -12,6 +12,7 @@ use proto::catalog::v1::workflow_service_client::WorkflowServiceClient;
 use proto::catalog::v1::{LoginRequest, LoginResponse};
 use proto::execution::v1::execution_service_client::ExecutionServiceClient;
 use proto::execution::v1::job_service_client::JobServiceClient;
+use proto::execution::v1::schedule_service_client::ScheduleServiceClient;
 use proto::execution::v1::task_service_client::TaskServiceClient;
 use proto::reporting::v1::report_service_client::ReportServiceClient;
 use tokio::task::JoinSet;
@@ -105,6 +106,7 @@ pub struct Session {
     pub executions: ExecutionServiceClient<Authorized>,
     pub tasks: TaskServiceClient<Authorized>,
     pub jobs: JobServiceClient<Authorized>,
+    pub schedules: ScheduleServiceClient<Authorized>,
     pub reports: ReportServiceClient<Authorized>,
 }
 
@@ -121,6 +123,7 @@ impl Session {
             executions: ExecutionServiceClient::new(with(&to.execution)),
             tasks: TaskServiceClient::new(with(&to.execution)),
             jobs: JobServiceClient::new(with(&to.execution)),
+            schedules: ScheduleServiceClient::new(with(&to.execution)),
             reports: ReportServiceClient::new(with(&to.reporting)),
         }
     }

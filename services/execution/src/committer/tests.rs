@@ -4,7 +4,7 @@ use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::*;
-use crate::fixtures::{World, peer};
+use crate::fixtures::{Catalog, World, peer};
 
 fn command(target: Target, action: Action) -> Command {
     Command {
@@ -64,6 +64,59 @@ async fn silent_catalog_stops_nothing_but_starts() {
         biased;
         _ = committer.submit(start()) => panic!("the catalog is silent"),
         refused = others => assert_eq!(refused.code(), Code::NotFound),
+    }
+    shutdown.soft.cancel();
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_starts_the_execution_of_a_key() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    let catalog = Catalog::begin().await;
+    let shutdown = Shutdown::new();
+    let replica = || {
+        let definitions = Definitions::new(world.pool.clone(), peer(catalog.address()));
+        let (outbox, _) = mpsc::channel(1);
+        let hints = Hints::default();
+        Committer::start(world.pool.clone(), definitions, outbox, hints, &shutdown)
+    };
+    let replicas = [replica(), replica()];
+    for round in 0..50_u8 {
+        let start = |id: u8| {
+            let new = NewExecution {
+                workflow_id: line.workflow,
+                business_key: Some(BusinessKey {
+                    key: format!("order {round}"),
+                    policy: KeyPolicy::RejectAlways,
+                }),
+                ..NewExecution::default()
+            };
+            Command {
+                request: Some(RequestKey {
+                    caller: "user:1".to_owned(),
+                    method: "StartExecution",
+                    id: Uuid::from_bytes([round, id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+                    body_hash: vec![id],
+                }),
+                ..command(Target::New(Box::new(new)), Action::Start)
+            }
+        };
+        // One call comes twice: its repetition finds what it started, or is refused like it.
+        let (one, other, again) = tokio::join!(
+            replicas[0].submit(start(1)),
+            replicas[1].submit(start(2)),
+            replicas[1].submit(start(1)),
+        );
+        let started = [&one, &other].into_iter().flatten().count();
+        assert_eq!(started, 1, "{one:?} {other:?}");
+        match (one, again) {
+            (Ok(one), Ok(again)) => assert_eq!(one.execution_id, again.execution_id),
+            (Err(one), Err(again)) => {
+                assert_eq!(one.reason(), "BUSINESS_KEY_IN_USE");
+                assert_eq!(one.message(), again.message());
+            }
+            (one, again) => panic!("{one:?}, and again {again:?}"),
+        }
     }
     shutdown.soft.cancel();
 }
