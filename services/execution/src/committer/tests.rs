@@ -1,10 +1,12 @@
 //! The queue and its writers.
 
+use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::*;
-use crate::fixtures::{Catalog, World, peer};
+use crate::fixtures::catalog::Stage;
+use crate::fixtures::{World, peer};
 
 fn command(target: Target, action: Action) -> Command {
     Command {
@@ -70,21 +72,13 @@ async fn silent_catalog_stops_nothing_but_starts() {
 
 #[tokio::test]
 async fn of_two_replicas_one_starts_the_execution_of_a_key() {
-    let world = World::new().await;
-    let line = world.line(1).await;
-    let catalog = Catalog::begin().await;
-    let shutdown = Shutdown::new();
-    let replica = || {
-        let definitions = Definitions::new(world.pool.clone(), peer(catalog.address()));
-        let (outbox, _) = mpsc::channel(1);
-        let hints = Hints::default();
-        Committer::start(world.pool.clone(), definitions, outbox, hints, &shutdown)
-    };
-    let replicas = [replica(), replica()];
+    let stage = Stage::new().await;
+    let workflow_id = stage.publish(1, &[("pack", "pack", json!({}))]).await;
+    let replicas = [stage.replica(), stage.replica()];
     for round in 0..50_u8 {
         let start = |id: u8| {
             let new = NewExecution {
-                workflow_id: line.workflow,
+                workflow_id,
                 business_key: Some(BusinessKey {
                     key: format!("order {round}"),
                     policy: KeyPolicy::RejectAlways,
@@ -103,9 +97,9 @@ async fn of_two_replicas_one_starts_the_execution_of_a_key() {
         };
         // One call comes twice: its repetition finds what it started, or is refused like it.
         let (one, other, again) = tokio::join!(
-            replicas[0].submit(start(1)),
-            replicas[1].submit(start(2)),
-            replicas[1].submit(start(1)),
+            replicas[0].committer.submit(start(1)),
+            replicas[1].committer.submit(start(2)),
+            replicas[1].committer.submit(start(1)),
         );
         let started = [&one, &other].into_iter().flatten().count();
         assert_eq!(started, 1, "{one:?} {other:?}");
@@ -118,5 +112,4 @@ async fn of_two_replicas_one_starts_the_execution_of_a_key() {
             (one, again) => panic!("{one:?}, and again {again:?}"),
         }
     }
-    shutdown.soft.cancel();
 }

@@ -27,10 +27,12 @@ pub struct Past {
     pub status: StepStatus,
     pub event_seq: i32,
     pub from: Option<i32>,
+    /// Which item of a foreach it was for.
+    pub item_index: Option<i32>,
     pub message: Option<String>,
 }
 
-/// An activation that was completed.
+/// An activation that was completed, or a foreach that was not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Done {
@@ -39,8 +41,13 @@ struct Done {
     /// The activation that led to it; none for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    item_index: Option<i32>,
     /// Its place in the order of endings.
     ended: i32,
+    /// Only items of it were completed: it is not taken over itself, and nothing that follows it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    in_part: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -64,8 +71,14 @@ pub struct Reuse {
 }
 
 impl Reuse {
-    /// What the execution `of`, which ran `graph`, has completed and not undone, up to the step `afresh`.
-    pub fn new(of: Uuid, graph: &Graph, past: &[Past], afresh: Option<Uuid>) -> Self {
+    /// What the execution `of`, which ran `graph`, has completed and not undone, up to the step `afresh`; for one that
+    /// is going to run `next`.
+    pub fn new(
+        of: Uuid,
+        (graph, next): (&Graph, &Graph),
+        past: &[Past],
+        afresh: Option<Uuid>,
+    ) -> Self {
         let mut activations: BTreeMap<(Uuid, i32), (&Past, &Past)> = BTreeMap::new();
         for log in past {
             let entry = (log.step_id, log.activation);
@@ -82,17 +95,25 @@ impl Reuse {
         in_order.sort_by_key(|(first, _)| first.seq);
         let mut done: BTreeMap<i32, Done> = BTreeMap::new();
         for (first, last) in in_order {
-            let follows = match first.from {
-                Some(from) => done.contains_key(&from),
-                None => first.seq == 1,
+            let before = first.from.and_then(|from| done.get(&from));
+            let follows = match (first.from, before) {
+                (Some(_), before) => {
+                    before.is_some_and(|it| it.in_part == first.item_index.is_some())
+                }
+                (None, _) => first.seq == 1,
             };
-            let stands = last.status == StepStatus::Completed && !undone.contains(&last.seq);
-            if follows && stands && Some(last.step_id) != afresh {
+            let is_completed = last.status == StepStatus::Completed;
+            let stands = is_completed && !undone.contains(&last.seq);
+            // Its items are the same only if it is.
+            let in_part = !is_completed && is_same_foreach((graph, next), last.step_id);
+            if follows && (stands || in_part) && Some(last.step_id) != afresh {
                 let activation = Done {
                     step_id: last.step_id,
                     activation: last.activation,
                     from: first.from,
+                    item_index: first.item_index,
                     ended: last.event_seq,
+                    in_part,
                     message: last.message.clone(),
                     output: Map::new(),
                 };
@@ -137,6 +158,13 @@ impl Reuse {
         }
     }
 
+    /// What a branch repeats, if what follows it may be taken over.
+    fn repeated(&self, seq: i32) -> Option<i32> {
+        let at = *self.repeats.get(&seq)?;
+        let in_part = self.done.get(&at).is_none_or(|done| done.in_part);
+        (!in_part).then_some(at)
+    }
+
     /// The activation that a new branch repeats, if what led to the branch repeats `before`.
     fn next(&self, before: Option<i32>, step_id: Uuid, join: Option<i32>) -> Option<i32> {
         // Whatever comes later has a greater seq.
@@ -153,6 +181,16 @@ impl Reuse {
     }
 }
 
+/// Whether a step goes through the items of a list, and through the same in both versions.
+fn is_same_foreach((graph, next): (&Graph, &Graph), step_id: Uuid) -> bool {
+    let find = |graph: &Graph| {
+        let at = graph.node_of(step_id)?;
+        let is_foreach = matches!(graph.nodes[at].kind, Kind::Foreach(_));
+        is_foreach.then(|| graph.definition.steps[at].config.clone())
+    };
+    find(graph).is_some_and(|config| find(next) == Some(config))
+}
+
 /// Of activations the seqs of those that were undone: the newest first, one for each that undid.
 fn undone<'a>(
     graph: &Graph,
@@ -163,7 +201,9 @@ fn undone<'a>(
     for (first, last) in activations {
         match graph.node_of(last.step_id) {
             Some(at) if undoing.contains(&at) => undid.push((first, last)),
-            Some(at) if graph.nodes[at].undone_by.is_some() => undoable.push(last),
+            Some(at) if graph.nodes[at].undone_by.is_some() && last.item_index.is_none() => {
+                undoable.push(last);
+            }
             _ => {}
         }
     }
@@ -202,7 +242,7 @@ impl Step<'_> {
         let Some(reuse) = &mut self.execution.memory.reuse else {
             return;
         };
-        let before = from.map(|seq| reuse.repeats.get(&seq).copied());
+        let before = from.map(|seq| reuse.repeated(seq));
         match before {
             // What led here is done afresh: so is whatever follows, also for those who come together.
             Some(None) => drop(reuse.repeats.remove(&branch.seq)),
@@ -218,6 +258,24 @@ impl Step<'_> {
         }
     }
 
+    /// Notes which item a branch is for that a foreach has begun.
+    pub(super) fn follow_item(&mut self, of: i32, begun: i32, index: i32) {
+        if let Ok(branch) = self.branch(begun) {
+            branch.from = Some(of);
+        }
+        let Some(reuse) = &mut self.execution.memory.reuse else {
+            return;
+        };
+        let Some(of) = reuse.repeats.get(&of).copied() else {
+            return;
+        };
+        let mut later = reuse.done.range(of + 1..);
+        let same = later.find(|(_, done)| done.from == Some(of) && done.item_index == Some(index));
+        if let Some((item, _)) = same {
+            reuse.repeats.insert(begun, *item);
+        }
+    }
+
     /// The branch that runs next. Those that are taken over end in the order in which they ended before, so that
     /// what depends on the order comes out the same.
     pub(super) fn next_ready(&self) -> Option<usize> {
@@ -227,8 +285,9 @@ impl Step<'_> {
             None => ready.next(),
             Some(reuse) => ready.min_by_key(|(_, branch)| {
                 let repeated = reuse.repeats.get(&branch.seq)?;
-                let is_waiting = is_taken_over(&self.graph.nodes[branch.step].kind);
-                is_waiting.then(|| reuse.done[repeated].ended)
+                let done = reuse.done.get(repeated)?;
+                let kind = &self.graph.nodes[branch.step].kind;
+                (is_taken_over(kind) && !done.in_part).then_some(done.ended)
             }),
         };
         next.map(|(at, _)| at)
@@ -241,6 +300,9 @@ impl Step<'_> {
         }
         let reuse = self.execution.memory.reuse.as_mut()?;
         let done = reuse.done.get_mut(reuse.repeats.get(&branch.seq)?)?;
+        if done.in_part {
+            return None;
+        }
         let note = format!("{TAKEN_OVER}{}", reuse.of);
         let before = done.message.take().map(|message| {
             // That execution may have taken it over, too.

@@ -10,8 +10,8 @@ mod restarts;
 mod schedules;
 mod signals;
 mod simulation;
-mod steps;
 mod starts;
+mod steps;
 mod tasks;
 #[cfg(test)]
 mod tests;

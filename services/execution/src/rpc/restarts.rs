@@ -103,7 +103,7 @@ async fn reuse(
         let message = "the execution never came to the step: leave it out";
         return Err(Error::precondition("STEP_NOT_REACHED", message));
     }
-    let mut reuse = Reuse::new(old.id, &ran, &past, afresh);
+    let mut reuse = Reuse::new(old.id, (&ran, graph), &past, afresh);
     let wanted = reuse.wanted(graph);
     take_over(&mut conn, old.id, &wanted, &mut reuse).await?;
     Ok(reuse)

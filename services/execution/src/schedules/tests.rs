@@ -37,7 +37,8 @@ impl Clock {
 
     /// Lets the instant come that lies so many minutes back, and those that follow it until now.
     async fn let_come(&self, minutes: i64) {
-        self.stage.world
+        self.stage
+            .world
             .run(&format!(
                 "update execution.schedules
                     set next_at = date_trunc('minute', now()) - interval '{minutes} minutes',
@@ -79,10 +80,7 @@ impl Clock {
 #[tokio::test]
 async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     let clock = Clock::new(Overlap::Skip, 10).await;
-    let replicas = [
-        clock.stage.replica(),
-        clock.stage.replica(),
-    ];
+    let replicas = [clock.stage.replica(), clock.stage.replica()];
     clock.let_come(0).await;
     let came = clock.schedule().await.next_at.unwrap();
     tokio::join!(clock.step(&replicas[0]), clock.step(&replicas[1]));
@@ -94,7 +92,8 @@ async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     );
 
     // A replica dies between the start and the note of it.
-    clock.stage
+    clock
+        .stage
         .world
         .run(&format!(
             "update execution.schedules set next_at = '{came}'"
@@ -105,6 +104,7 @@ async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     assert_eq!((again.next_at, again.skipped_count), (after.next_at, 0));
 
     let rows = clock
+        .stage
         .world
         .rows("select * from execution.workflow_executions")
         .await;
@@ -175,7 +175,7 @@ async fn instants_are_made_up_within_the_window_and_counted_before_it() {
 async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
     let clock = Clock::new(Overlap::Allow, 60).await;
     let replica = clock.stage.replica();
-    clock.stage.tell(clock.workflow, None);
+    clock.stage.set_away(true);
     clock.let_come(0).await;
     let before = clock.schedule().await;
     clock.step(&replica).await;
@@ -185,7 +185,8 @@ async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
         (before.next_at, 0, None)
     );
 
-    clock.stage.tell(clock.workflow, Some("INACTIVE"));
+    clock.stage.set_away(false);
+    clock.stage.set_status(clock.workflow, "INACTIVE");
     clock.step(&replica).await;
     let refused = clock.schedule().await;
     assert!(refused.next_at > before.next_at);
@@ -196,7 +197,7 @@ async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
     let told = refused.last_error.expect("it was refused");
     assert!(told.contains("WORKFLOW_NOT_ACTIVE"), "{told}");
 
-    clock.stage.tell(clock.workflow, Some("ACTIVE"));
+    clock.stage.set_status(clock.workflow, "ACTIVE");
     clock.let_come(1).await;
     clock.step(&replica).await;
     let started = clock.schedule().await;
@@ -210,7 +211,8 @@ async fn what_is_changed_meanwhile_wins() {
     clock.let_come(0).await;
     let mut conn = clock.stage.world.pool.acquire().await.unwrap();
     let due = schedules::due(&mut conn, 10).await.unwrap();
-    clock.stage
+    clock
+        .stage
         .world
         .run("update execution.schedules set revision = revision + 1, next_at = null")
         .await;

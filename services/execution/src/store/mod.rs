@@ -1,7 +1,7 @@
 //! All SQL of this service. Invariant: no statement stands anywhere else.
 
-pub mod commands;
 pub mod business_keys;
+pub mod commands;
 pub mod contexts;
 pub mod executions;
 pub mod jobs;

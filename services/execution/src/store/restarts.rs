@@ -15,7 +15,7 @@ pub async fn attempts(conn: &mut PgConnection, execution_id: Uuid) -> sqlx::Resu
     let rows = sqlx::query!(
         r#"-- execution.list_past_attempts
         select seq, step_id as "step_id!", activation, attempt, status::text as "status!",
-               event_seq as "event_seq!", from_seq, message
+               event_seq as "event_seq!", from_seq, item_index, message
           from execution.execution_logs
          where execution_id = $1 and step_id is not null and event_seq is not null
          order by seq"#,
@@ -31,6 +31,7 @@ pub async fn attempts(conn: &mut PgConnection, execution_id: Uuid) -> sqlx::Resu
         status: StepStatus::parse(&row.status).expect("the enum type has the same words"),
         event_seq: row.event_seq,
         from: row.from_seq,
+        item_index: row.item_index,
         message: row.message,
     });
     Ok(past.collect())

@@ -15,6 +15,7 @@ fn past(run: &Run) -> Vec<Past> {
         status: log.status,
         event_seq: log.event_seq.expect("the run is over"),
         from: log.from,
+        item_index: log.item_index,
         message: log.message.clone(),
     });
     told.collect()
@@ -22,17 +23,21 @@ fn past(run: &Run) -> Vec<Past> {
 
 /// Begins again what `old` ran, with `graph`.
 fn restart_as(graph: Graph, old: &Run, afresh: Option<&str>) -> Run {
+    restart_with(graph, old, afresh, json!({ "given": 1 }))
+}
+
+fn restart_with(graph: Graph, old: &Run, afresh: Option<&str>, input: Value) -> Run {
     let afresh = afresh.map(|name| {
         let mut steps = old.graph.definition.steps.iter();
         steps.find(|step| step.name == name).expect("a step").id
     });
-    let mut reuse = Reuse::new(old.execution.id, &old.graph, &past(old), afresh);
+    let mut reuse = Reuse::new(old.execution.id, (&old.graph, &graph), &past(old), afresh);
     for seq in reuse.wanted(&graph) {
         if let Some(output) = &old.change.logs[&seq].data {
             reuse.keep(seq, output.clone());
         }
     }
-    let mut execution = begin(&graph, id(8), object(json!({ "given": 1 })), noon());
+    let mut execution = begin(&graph, id(8), object(input), noon());
     execution.memory.reuse = Some(reuse);
     let mut run = Run {
         graph,
@@ -395,4 +400,80 @@ fn a_slice_that_ends_amid_what_is_taken_over_loses_nothing() {
     assert_eq!(run.change.logs.len(), 301);
     assert_eq!(run.path().last().map(String::as_str), Some("Last PENDING"));
     assert_eq!(run.execution.memory.reuse, None);
+}
+
+#[test]
+fn items_that_were_completed_are_taken_over() {
+    let each = |concurrency: i32| {
+        let settings = json!({ "items": "orders", "step": "pack", "concurrency": concurrency });
+        let steps = [
+            ("All", "foreach", settings),
+            ("Pack", "pack", once()),
+            ("Last", "work", once()),
+        ];
+        graph(&steps, &[("All", "Last", Value::Null)])
+    };
+    let input = json!({ "orders": ["a", "b", "c", "d"] });
+    let mut old = Run::start(each(3), input.clone());
+    // The second one fails, after the third and the first were packed; the fourth was begun.
+    for (at, item) in [(2, "c"), (0, "a")] {
+        let seq = old
+            .execution
+            .branches
+            .iter()
+            .find(|branch| branch.item.as_ref().is_some_and(|it| it.index == at))
+            .expect(item)
+            .seq;
+        let output = object(json!({ "packed": item }));
+        old.tell(Command::Settle {
+            seq,
+            outcome: Outcome::Done {
+                output,
+                message: None,
+            },
+        })
+        .expect("open");
+    }
+    let failing = old.execution.branches.iter();
+    let failing = failing.filter(|branch| branch.item.as_ref().is_some_and(|it| it.index == 1));
+    let seq = failing.map(|branch| branch.seq).next().expect("it is open");
+    let outcome = Outcome::Thrown(Failure::new("BROKEN", "no box"));
+    old.tell(Command::Settle { seq, outcome }).expect("open");
+    assert_eq!(old.execution.status, ExecutionStatus::Failed);
+
+    let open = |run: &Run| -> Vec<i32> {
+        let items = run
+            .execution
+            .branches
+            .iter()
+            .filter_map(|branch| branch.item.as_ref());
+        items.map(|item| item.index).collect()
+    };
+    let begin_again = |graph: Graph| {
+        let mut run = restart_with(graph, &old, None, input.clone());
+        assert_eq!(run.execution.status, ExecutionStatus::Running);
+        run.now += TimeDelta::minutes(1);
+        run
+    };
+    let mut run = begin_again(each(3));
+    assert_eq!(open(&run), [1, 3]);
+    for at in [1, 3] {
+        let mut branches = run.execution.branches.iter();
+        let of = |branch: &&Branch| branch.item.as_ref().is_some_and(|it| it.index == at);
+        let seq = branches.find(of).expect("open").seq;
+        let output = object(json!({ "packed": at }));
+        let outcome = Outcome::Done {
+            output,
+            message: None,
+        };
+        run.tell(Command::Settle { seq, outcome }).expect("open");
+    }
+    let results = &run.execution.context.data["results"];
+    let packed = json!([{ "packed": "a" }, { "packed": 1 }, { "packed": "c" }, { "packed": 3 }]);
+    assert_eq!(results, &packed);
+    // What comes behind is done, and nothing is left to take over.
+    assert_eq!(run.path().last().map(String::as_str), Some("Last PENDING"));
+    assert_eq!(run.execution.memory.reuse, None);
+    // A foreach with other settings may mean other items.
+    assert_eq!(open(&begin_again(each(2))), [0, 1]);
 }
