@@ -416,64 +416,21 @@ fn items_that_were_completed_are_taken_over() {
     let input = json!({ "orders": ["a", "b", "c", "d"] });
     let mut old = Run::start(each(3), input.clone());
     // The second one fails, after the third and the first were packed; the fourth was begun.
-    for (at, item) in [(2, "c"), (0, "a")] {
-        let seq = old
-            .execution
-            .branches
-            .iter()
-            .find(|branch| branch.item.as_ref().is_some_and(|it| it.index == at))
-            .expect(item)
-            .seq;
-        let output = object(json!({ "packed": item }));
-        old.tell(Command::Settle {
-            seq,
-            outcome: Outcome::Done {
-                output,
-                message: None,
-            },
-        })
-        .expect("open");
-    }
-    let failing = old.execution.branches.iter();
-    let failing = failing.filter(|branch| branch.item.as_ref().is_some_and(|it| it.index == 1));
-    let seq = failing.map(|branch| branch.seq).next().expect("it is open");
-    let outcome = Outcome::Thrown(Failure::new("BROKEN", "no box"));
-    old.tell(Command::Settle { seq, outcome }).expect("open");
+    old.do_item(2, json!({ "packed": "c" }));
+    old.do_item(0, json!({ "packed": "a" }));
+    old.break_item(1);
     assert_eq!(old.execution.status, ExecutionStatus::Failed);
 
-    let open = |run: &Run| -> Vec<i32> {
-        let items = run
-            .execution
-            .branches
-            .iter()
-            .filter_map(|branch| branch.item.as_ref());
-        items.map(|item| item.index).collect()
-    };
-    let begin_again = |graph: Graph| {
-        let mut run = restart_with(graph, &old, None, input.clone());
-        assert_eq!(run.execution.status, ExecutionStatus::Running);
-        run.now += TimeDelta::minutes(1);
-        run
-    };
-    let mut run = begin_again(each(3));
-    assert_eq!(open(&run), [1, 3]);
-    for at in [1, 3] {
-        let mut branches = run.execution.branches.iter();
-        let of = |branch: &&Branch| branch.item.as_ref().is_some_and(|it| it.index == at);
-        let seq = branches.find(of).expect("open").seq;
-        let output = object(json!({ "packed": at }));
-        let outcome = Outcome::Done {
-            output,
-            message: None,
-        };
-        run.tell(Command::Settle { seq, outcome }).expect("open");
-    }
-    let results = &run.execution.context.data["results"];
+    let mut run = restart_with(each(3), &old, None, input.clone());
+    assert_eq!(run.indices(), [1, 3]);
+    run.do_item(1, json!({ "packed": 1 }));
+    run.do_item(3, json!({ "packed": 3 }));
     let packed = json!([{ "packed": "a" }, { "packed": 1 }, { "packed": "c" }, { "packed": 3 }]);
-    assert_eq!(results, &packed);
+    assert_eq!(run.execution.context.data["results"], packed);
     // What comes behind is done, and nothing is left to take over.
     assert_eq!(run.path().last().map(String::as_str), Some("Last PENDING"));
     assert_eq!(run.execution.memory.reuse, None);
     // A foreach with other settings may mean other items.
-    assert_eq!(open(&begin_again(each(2))), [0, 1]);
+    let other = restart_with(each(2), &old, None, input);
+    assert_eq!(other.indices(), [0, 1]);
 }
