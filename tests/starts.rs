@@ -7,7 +7,7 @@ use proto::catalog::v1::Workflow;
 use proto::execution::v1::{
     BatchStartExecutionsRequest, BusinessKeyPolicy, CancelExecutionRequest, Execution,
     ExecutionStatus, FailJobRequest, ListExecutionsRequest, RestartExecutionRequest,
-    StartExecutionRequest,
+    SignalOrStartExecutionRequest, StartExecutionRequest,
 };
 use serde_json::json;
 use tonic::{Code, Response, Status};
@@ -365,5 +365,84 @@ async fn restart_takes_over_what_was_done() -> Outcome {
         Code::FailedPrecondition,
         "STEP_NOT_REACHED",
     )?;
+    story.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signal_finds_the_execution_of_its_key_or_starts_it() -> Outcome {
+    let story = Story::begin().await?;
+    let message = |name: &str| json!({ "name": name, "correlation": "order" });
+    let workflow = story
+        .sequence(&[
+            ("Ordered", "signal", message("ordered")),
+            ("Paid", "signal", message("paid")),
+        ])
+        .await?;
+    let admin = &story.admin;
+    let signal = |name: &str, data: serde_json::Value| SignalOrStartExecutionRequest {
+        workflow_id: workflow.id.clone(),
+        business_key: "order 9".into(),
+        name: name.into(),
+        data: Some(object(data)),
+        request_id: request_id(),
+        ..Default::default()
+    };
+    let mut telling = tokio::task::JoinSet::new();
+    for name in ["ordered", "paid"] {
+        let mut executions = admin.executions.clone();
+        let request = signal(name, json!({ "order": 9, "by": name }));
+        telling.spawn(async move {
+            let told = executions
+                .signal_or_start_execution(request.clone())
+                .await?;
+            let again = executions.signal_or_start_execution(request).await?;
+            assert_eq!(again.get_ref().id, told.get_ref().id);
+            Ok::<_, Status>(told.into_inner().id)
+        });
+    }
+    let mut ids = BTreeSet::new();
+    for id in telling.join_all().await {
+        ids.insert(id?);
+    }
+    // Whichever came first started it, and all reached it, each once.
+    assert_eq!(ids.len(), 1);
+    let id = ids.into_iter().next().unwrap_or_default();
+    let done = admin.finished(&id).await?;
+    assert_eq!(
+        (done.status(), done.business_key.as_str()),
+        (ExecutionStatus::Completed, "order 9")
+    );
+    let logs = admin.logs(&id).await?;
+    let by: Vec<_> = logs
+        .iter()
+        .map(|log| plain(log.data.as_ref())["by"].clone())
+        .collect();
+    assert_eq!(by, ["ordered", "paid"]);
+    assert_eq!(plain(done.metadata.as_ref())["inputData"]["order"], 9);
+
+    // The next one starts another execution, with the metadata that is given.
+    let mut request = signal("ordered", json!({ "quick": true }));
+    request.metadata = Some(object(json!({ "inputData": { "order": 10 } })));
+    let mut executions = admin.executions.clone();
+    let next = executions
+        .signal_or_start_execution(request)
+        .await?
+        .into_inner();
+    assert_ne!(next.id, id);
+    assert_eq!(next.waits[0].step_name, "Paid");
+    cancel(admin, &next.id).await?;
+    for wrong in [
+        SignalOrStartExecutionRequest {
+            business_key: String::new(),
+            ..signal("ordered", json!({}))
+        },
+        SignalOrStartExecutionRequest {
+            metadata: Some(object(json!({ "simulation": true }))),
+            ..signal("ordered", json!({}))
+        },
+    ] {
+        let answer = executions.signal_or_start_execution(wrong).await;
+        refused(answer, Code::InvalidArgument, "INVALID_ARGUMENT")?;
+    }
     story.end().await
 }

@@ -111,6 +111,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "StartExecution",
             "BatchStartExecutions",
             "RestartExecution",
+            "SignalOrStartExecution",
             "GetExecution",
             "ListExecutions",
             "ListExecutionLogs",

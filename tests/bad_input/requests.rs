@@ -84,6 +84,8 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("DeleteTransition.id", &ended_transition),
         ("ArchiveWorkflow.id", &ended.id),
         ("StartExecution.workflow_id", &run.id),
+        ("SignalOrStartExecution.workflow_id", &run.id),
+        ("business_key", "order 1"),
         ("SimulateWorkflow.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),

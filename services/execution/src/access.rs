@@ -41,6 +41,10 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/SignalOrStartExecution",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/ResolveIncident",
         Access::Admin,
     ),

@@ -292,8 +292,14 @@ impl<'a> Unit<'a> {
                 let now = self.found.now;
                 let mut execution =
                     engine::begin(&graph, pending.id, input.unwrap_or_default(), now);
-                if let Origin::Restart(restart) = &new.origin {
-                    execution.memory.reuse = Some(restart.reuse.clone());
+                match &new.origin {
+                    Origin::Restart(restart) => {
+                        execution.memory.reuse = Some(restart.reuse.clone());
+                    }
+                    Origin::Signal(signal) => {
+                        execution.memory.signals.push((**signal).clone());
+                    }
+                    Origin::Call | Origin::Schedule(_) => {}
                 }
                 let mut change = Change::default();
                 let command = engine::Command::Start;

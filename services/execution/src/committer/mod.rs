@@ -104,6 +104,8 @@ pub enum Origin {
     Restart(Box<Restart>),
     /// It was time, by a schedule.
     Schedule(Uuid),
+    /// A signal came for it, which it takes when it comes to that.
+    Signal(Box<Signal>),
 }
 
 /// An execution that begins another one again.
@@ -120,7 +122,7 @@ impl Origin {
     pub fn restarted_from(&self) -> Option<Uuid> {
         match self {
             Self::Restart(restart) => Some(restart.of),
-            Self::Call | Self::Schedule(_) => None,
+            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
         }
     }
 
@@ -128,7 +130,7 @@ impl Origin {
     pub fn schedule(&self) -> Option<Uuid> {
         match self {
             Self::Schedule(id) => Some(*id),
-            Self::Call | Self::Restart(_) => None,
+            Self::Call | Self::Restart(_) | Self::Signal(_) => None,
         }
     }
 
@@ -136,7 +138,7 @@ impl Origin {
     fn version(&self) -> Option<i32> {
         match self {
             Self::Restart(restart) => Some(restart.version),
-            Self::Call | Self::Schedule(_) => None,
+            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
         }
     }
 }

@@ -14,7 +14,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::{Change, incidents, restarts, signals, simulation, starts, steps, view, watch};
+use super::{
+    Change, incidents, openings, restarts, signals, simulation, starts, steps, view, watch,
+};
 use crate::committer::{Action, Command, Target};
 use crate::state::Service;
 use crate::store;
@@ -278,6 +280,14 @@ impl ExecutionService for Executions {
     ) -> Result<Response<pb::Execution>, Status> {
         let command = signals::to_one(&self.service, request).await?;
         Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn signal_or_start_execution(
+        &self,
+        request: Request<pb::SignalOrStartExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let told = openings::signal_or_start(self, request).await?;
+        Ok(Response::new(told))
     }
 
     async fn broadcast_signal(

@@ -6,6 +6,7 @@ mod executions;
 mod history;
 mod incidents;
 mod jobs;
+mod openings;
 mod restarts;
 mod schedules;
 mod signals;
