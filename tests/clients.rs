@@ -38,6 +38,7 @@ async fn deactivated_client_starts_nothing_and_finishes_what_runs() -> Outcome {
         workflow_id: workflow.id.clone(),
         metadata: None,
         request_id: request_id(),
+        ..Default::default()
     };
     let running = admin.start(&workflow, json!({})).await?;
     let inactive = set_active(admin, &workflow.client_id, false).await?;

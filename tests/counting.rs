@@ -57,6 +57,7 @@ async fn simulations_have_no_effects() -> Outcome {
             json!({ "simulation": true, "inputData": { "documentsComplete": true } }),
         )),
         request_id: request_id(),
+        ..Default::default()
     };
     let stored = admin
         .executions

@@ -16,4 +16,6 @@ mod previews;
 mod processes;
 mod revocation;
 mod running;
+mod schedules;
+mod starts;
 mod story;

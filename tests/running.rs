@@ -44,6 +44,7 @@ async fn repeated_start_starts_once() -> Outcome {
         workflow_id: workflow.id.clone(),
         metadata: Some(object(json!({ "inputData": { "n": 1 } }))),
         request_id: request_id(),
+        ..Default::default()
     };
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..20 {
@@ -233,6 +234,7 @@ async fn only_active_workflows_start() -> Outcome {
         workflow_id: id.into(),
         metadata: None,
         request_id: request_id(),
+        ..Default::default()
     };
     let draft = ApplyWorkflowRequest {
         document: platform::demo::DOCUMENTS[2].into(),

@@ -230,6 +230,7 @@ impl Acts for Session {
             workflow_id: workflow.id.clone(),
             metadata: Some(object(json!({ "inputData": input }))),
             request_id: request_id(),
+            ..Default::default()
         };
         Ok(self
             .executions

@@ -109,6 +109,9 @@ const TABLE: &[(&str, Level, &[&str])] = &[
         Member,
         &[
             "StartExecution",
+            "BatchStartExecutions",
+            "RestartExecution",
+            "SignalOrStartExecution",
             "GetExecution",
             "ListExecutions",
             "ListExecutionLogs",
@@ -159,6 +162,18 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "GetBulkOperation",
             "ListBulkOperations",
             "CancelBulkOperation",
+        ],
+    ),
+    (
+        "ScheduleService",
+        Member,
+        &[
+            "CreateSchedule",
+            "GetSchedule",
+            "ListSchedules",
+            "UpdateSchedule",
+            "DeleteSchedule",
+            "TriggerSchedule",
         ],
     ),
     ("HistoryService", Internal, &["StreamHistory"]),

@@ -23,6 +23,7 @@ async fn executions_tasks_and_jobs() -> Outcome {
         workflow_id: workflow_id.into(),
         metadata: Some(metadata),
         request_id: request_id(),
+        ..Default::default()
     };
     let number = |number: f64| prost_types::Struct {
         fields: [(

@@ -13,6 +13,7 @@ use prost_reflect::{
 use proto::catalog::v1::{ApiKeyScope, CreateTransitionRequest, Workflow, WorkflowTransition};
 use proto::execution::v1::bulk_operation::Action;
 use proto::execution::v1::{BulkCancel, BulkOperation, CreateBulkOperationRequest};
+use proto::execution::v1::{CancelExecutionRequest, CreateScheduleRequest, Schedule};
 use serde_json::json;
 
 use super::{UNKNOWN, values};
@@ -39,6 +40,13 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     let execution = admin.start(&run, json!({})).await?;
     let task = admin.task(&execution).await?;
     let cancelled = admin.start(&run, json!({})).await?;
+    let over = admin.start(&run, json!({})).await?;
+    let cancel = CancelExecutionRequest {
+        id: over.id.clone(),
+        ..Default::default()
+    };
+    admin.executions.clone().cancel_execution(cancel).await?;
+    let scheduled = [schedule(admin, &run).await?, schedule(admin, &run).await?];
     let working = admin.start(&run, json!({})).await?;
     admin.submit(&working, json!({})).await?;
     let job = admin.job("work").await?;
@@ -79,14 +87,24 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("DeleteTransition.id", &ended_transition),
         ("ArchiveWorkflow.id", &ended.id),
         ("StartExecution.workflow_id", &run.id),
+        ("SignalOrStartExecution.workflow_id", &run.id),
+        ("business_key", "order 1"),
         ("SimulateWorkflow.workflow_id", &run.id),
         ("PreviewPublish.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),
+        ("RestartExecution.id", &over.id),
+        ("RestartExecution.from_step_id", &run.steps[0].id),
         ("TaskService.id", &task.id),
         ("BulkOperationService.id", &counted),
         // Of the ways to say which, one is wanted.
         ("WatchExecutions.client_id", ""),
+        ("Schedule.id", &scheduled[0]),
+        ("Schedule.workflow_id", &run.id),
+        ("ScheduleService.id", &scheduled[0]),
+        ("DeleteSchedule.id", &scheduled[1]),
+        ("cron", "0 6 * * 1-5"),
+        ("time_zone", "Europe/Berlin"),
         ("UpdateUser.email", "somebody@example.com"),
         ("GetReport.id", UNKNOWN),
         ("document", &document.to_string()),
@@ -140,6 +158,21 @@ async fn counted(admin: &Session) -> anyhow::Result<String> {
     };
     let mut operations = admin.bulk_operations.clone();
     let made = operations.create_bulk_operation(request).await?;
+    Ok(made.into_inner().id)
+}
+
+/// The id of a new schedule.
+async fn schedule(admin: &Session, workflow: &Workflow) -> anyhow::Result<String> {
+    let request = CreateScheduleRequest {
+        schedule: Some(Schedule {
+            workflow_id: workflow.id.clone(),
+            name: "Yearly".into(),
+            cron: "@yearly".into(),
+            ..Default::default()
+        }),
+        request_id: request_id(),
+    };
+    let made = admin.schedules.clone().create_schedule(request).await?;
     Ok(made.into_inner().id)
 }
 

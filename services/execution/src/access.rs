@@ -9,6 +9,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/BatchStartExecutions",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/RestartExecution",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.ExecutionService/GetExecution",
         Access::Member,
     ),
@@ -30,6 +38,10 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.execution.v1.ExecutionService/SignalExecution",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/SignalOrStartExecution",
         Access::Member,
     ),
     (
@@ -125,6 +137,30 @@ pub const ACCESS: AccessTable = &[
     (
         "/workflow.execution.v1.BulkOperationService/CancelBulkOperation",
         Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/CreateSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/GetSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/ListSchedules",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/UpdateSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/DeleteSchedule",
+        Access::Member,
+    ),
+    (
+        "/workflow.execution.v1.ScheduleService/TriggerSchedule",
+        Access::Member,
     ),
     (
         "/workflow.execution.v1.HistoryService/StreamHistory",

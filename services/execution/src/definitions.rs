@@ -128,6 +128,15 @@ impl Definitions {
             .collect()
     }
 
+    /// The current version of a workflow, if executions of it may start now.
+    pub async fn startable(&self, id: Uuid) -> Result<i32> {
+        let targets = self.resolve_starts(vec![id]).await?;
+        let target = targets.get(&id);
+        let target = target.ok_or_else(|| Error::not_found("workflow", id))?;
+        target.check()?;
+        Ok(target.version)
+    }
+
     fn cached(&self, workflow_id: Uuid, version: i32) -> Option<Arc<Graph>> {
         let mut graphs = self.graphs.lock().expect("no holder of this lock panics");
         graphs.get(&(workflow_id, version)).cloned()

@@ -116,6 +116,7 @@ mod tests {
                 route: Some(route),
                 will_retry: true,
                 event_seq: Some(event_seq),
+                from: None,
             },
         }
     }

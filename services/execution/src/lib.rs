@@ -19,6 +19,7 @@ mod preview;
 mod pump;
 mod retention;
 mod rpc;
+mod schedules;
 mod simulate;
 mod state;
 mod store;
@@ -150,6 +151,8 @@ impl Loops {
         shutdown.spawn_loop("execution.retention", purging);
         let operations = bulk::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
         shutdown.spawn_loop("execution.bulk", operations);
+        let starter = schedules::run(self.pool.clone(), self.committer.clone(), shutdown.clone());
+        shutdown.spawn_loop("execution.schedules", starter);
         timers::run(self.pool, self.committer, shutdown).await;
     }
 }

@@ -13,6 +13,7 @@ use proto::catalog::v1::{LoginRequest, LoginResponse};
 use proto::execution::v1::bulk_operation_service_client::BulkOperationServiceClient;
 use proto::execution::v1::execution_service_client::ExecutionServiceClient;
 use proto::execution::v1::job_service_client::JobServiceClient;
+use proto::execution::v1::schedule_service_client::ScheduleServiceClient;
 use proto::execution::v1::task_service_client::TaskServiceClient;
 use proto::reporting::v1::report_service_client::ReportServiceClient;
 use tokio::task::JoinSet;
@@ -107,6 +108,7 @@ pub struct Session {
     pub tasks: TaskServiceClient<Authorized>,
     pub jobs: JobServiceClient<Authorized>,
     pub bulk_operations: BulkOperationServiceClient<Authorized>,
+    pub schedules: ScheduleServiceClient<Authorized>,
     pub reports: ReportServiceClient<Authorized>,
 }
 
@@ -124,6 +126,7 @@ impl Session {
             tasks: TaskServiceClient::new(with(&to.execution)),
             jobs: JobServiceClient::new(with(&to.execution)),
             bulk_operations: BulkOperationServiceClient::new(with(&to.execution)),
+            schedules: ScheduleServiceClient::new(with(&to.execution)),
             reports: ReportServiceClient::new(with(&to.reporting)),
         }
     }

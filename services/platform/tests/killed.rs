@@ -99,6 +99,7 @@ async fn keep_starting(
             workflow_id: workflow_id.clone(),
             metadata: None,
             request_id: request_id(),
+            ..Default::default()
         };
         match session.executions.clone().start_execution(request).await {
             Ok(started) => ids.push(started.into_inner().id),

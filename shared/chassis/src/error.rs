@@ -164,6 +164,11 @@ impl Error {
         &self.0.message
     }
 
+    /// The malformed fields, of an error that names some.
+    pub fn fields(&self) -> &[Violation] {
+        &self.0.violations
+    }
+
     /// Whether the transaction that ended with this may simply be run again.
     pub fn is_conflict(&self) -> bool {
         self.0.conflict

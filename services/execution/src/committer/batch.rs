@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use super::cache::Remembered;
 use super::commands::Asked;
+use super::keys::Keys;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
 use super::starts::{is_outage, ready};
-use super::{Action, Command, Done, NewExecution, Pending, Shared, Target};
+use super::{Action, Command, Done, NewExecution, Origin, Pending, Shared, Target};
 use crate::engine::{self, Change};
 use crate::store;
 use crate::store::requests::EarlierRequest;
@@ -94,6 +95,7 @@ struct Unit<'a> {
     requests: HashMap<(String, String, Uuid), EarlierRequest>,
     /// Keys to keep, with what their calls made.
     kept: BTreeMap<(String, &'static str, Uuid), (&'a RequestKey, Uuid)>,
+    keys: Keys,
 }
 
 async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
@@ -102,6 +104,8 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let (ids, wait_ids) = targets(batch);
     let asked = Asked::lock(&mut tx, batch).await?;
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
+    // Before earlier calls are read: a repetition that has waited for its first call here must find it.
+    let business_keys = Keys::lock(&mut tx, batch).await?;
     let keys: Vec<&RequestKey> = batch
         .iter()
         .filter_map(|pending| pending.command.request.as_ref())
@@ -116,6 +120,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
             .map(|r| ((r.caller.clone(), r.method.clone(), r.request_id), r))
             .collect(),
         kept: BTreeMap::new(),
+        keys: business_keys,
     };
 
     let missing = missing(&mut tx, &unit.found, &ids, &wait_ids).await?;
@@ -274,6 +279,9 @@ impl<'a> Unit<'a> {
         if let Some(error) = &pending.barred {
             return Verdict::Refused(error.clone());
         }
+        if let Some(verdict) = self.keys.judge(new, &self.found) {
+            return verdict;
+        }
         let (graph, execution, change) = match &new.simulated {
             Some(Ok(simulated)) => simulated.clone(),
             Some(Err(error)) => return Verdict::Refused(error.clone()),
@@ -284,6 +292,15 @@ impl<'a> Unit<'a> {
                 let now = self.found.now;
                 let mut execution =
                     engine::begin(&graph, pending.id, input.unwrap_or_default(), now);
+                match &new.origin {
+                    Origin::Restart(restart) => {
+                        execution.memory.reuse = Some(restart.reuse.clone());
+                    }
+                    Origin::Signal(signal) => {
+                        execution.memory.signals.push((**signal).clone());
+                    }
+                    Origin::Call | Origin::Schedule(_) => {}
+                }
                 let mut change = Change::default();
                 let command = engine::Command::Start;
                 engine::advance(&graph, &mut execution, command, now, &mut change)
@@ -295,7 +312,11 @@ impl<'a> Unit<'a> {
         let birth = Birth {
             metadata: new.metadata.clone(),
             started_by: pending.command.actor.id.clone(),
+            business_key: new.business_key.as_ref().map(|it| it.key.clone()),
+            restarted_from: new.origin.restarted_from(),
+            schedule: new.origin.schedule(),
         };
+        self.keys.note(new, &execution);
         self.births.insert(id, birth);
         let loaded = Loaded {
             graph,

@@ -261,6 +261,7 @@ fn revive(graph: &Graph, row: BranchRow) -> Result<Branch> {
         step,
         activation: row.activation,
         attempt: row.attempt,
+        from: None,
         times: Times {
             arrived_at: row.arrived_at,
             queued_at: row.queued_at,

@@ -4,6 +4,7 @@
 mod batch;
 mod cache;
 mod commands;
+mod keys;
 mod load;
 mod locks;
 mod refusal;
@@ -25,7 +26,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
-use crate::engine::{Actor, Answer, Change, Execution, Resolution, Signal};
+use crate::engine::{Actor, Answer, Change, Execution, Resolution, Reuse, Signal};
 use crate::outbox::OutboxRow;
 use crate::store;
 
@@ -34,7 +35,7 @@ pub use commands::read as read_command;
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
 const QUEUE: usize = 8192;
 /// Commands of one transaction.
-const BATCH: usize = 512;
+pub const BATCH: usize = 512;
 /// Writers: while one commits, the other prepares. More only compete for the database's processors.
 const WRITERS: usize = 2;
 /// How often a command is put off because somebody else holds its execution, and for how long.
@@ -61,7 +62,7 @@ pub enum Target {
 }
 
 /// An execution that is to start.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewExecution {
     pub workflow_id: Uuid,
     /// With `inputData`, if there is input.
@@ -69,6 +70,77 @@ pub struct NewExecution {
     /// A finished simulation and what it ran, to be stored as it is instead of run; or why there is none,
     /// unless the start repeats an earlier one.
     pub simulated: Option<Result<(Arc<Graph>, Execution, Change)>>,
+    pub business_key: Option<BusinessKey>,
+    pub origin: Origin,
+}
+
+/// What an execution is about, in its caller's words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusinessKey {
+    pub key: String,
+    pub policy: KeyPolicy,
+}
+
+/// What a business key that was used before means for a start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum KeyPolicy {
+    /// Nothing.
+    AllowDuplicate,
+    /// It is refused while an execution with the key is open.
+    RejectWhileRunning,
+    /// It finds the open execution with the key.
+    ReturnRunning,
+    /// It is refused.
+    RejectAlways,
+}
+
+/// Why an execution starts.
+#[derive(Debug, Clone, Default)]
+pub enum Origin {
+    /// Somebody asked for it.
+    #[default]
+    Call,
+    /// In place of another one that is over.
+    Restart(Box<Restart>),
+    /// It was time, by a schedule.
+    Schedule(Uuid),
+    /// A signal came for it, which it takes when it comes to that.
+    Signal(Box<Signal>),
+}
+
+/// An execution that begins another one again.
+#[derive(Debug, Clone)]
+pub struct Restart {
+    pub of: Uuid,
+    /// The version that it runs, whichever is current.
+    pub version: i32,
+    pub reuse: Reuse,
+}
+
+impl Origin {
+    /// The execution that it replaces.
+    pub fn restarted_from(&self) -> Option<Uuid> {
+        match self {
+            Self::Restart(restart) => Some(restart.of),
+            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
+        }
+    }
+
+    /// The schedule that started it.
+    pub fn schedule(&self) -> Option<Uuid> {
+        match self {
+            Self::Schedule(id) => Some(*id),
+            Self::Call | Self::Restart(_) | Self::Signal(_) => None,
+        }
+    }
+
+    /// The version that it runs; none if that is the current one.
+    fn version(&self) -> Option<i32> {
+        match self {
+            Self::Restart(restart) => Some(restart.version),
+            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
+        }
+    }
 }
 
 /// What.

@@ -35,6 +35,9 @@ const MAX_PAYLOAD: usize = 1024 * 1024;
 pub(super) struct Birth {
     pub metadata: Option<Map<String, Value>>,
     pub started_by: String,
+    pub business_key: Option<String>,
+    pub restarted_from: Option<Uuid>,
+    pub schedule: Option<Uuid>,
 }
 
 /// All rows of one transaction.
@@ -161,6 +164,9 @@ impl Rows {
         rows.closing_as.push(closing_as(execution));
         rows.simulation.push(loaded.simulation);
         rows.event_count.push(execution.event_count);
+        rows.business_key.push(birth.business_key);
+        rows.restarted_from_id.push(birth.restarted_from);
+        rows.schedule_id.push(birth.schedule);
     }
 
     fn show(&mut self, loaded: &Loaded, birth: &Birth) {
@@ -181,6 +187,10 @@ impl Rows {
             error_code: failure(execution).map(|f| f.code.clone()),
             closing_as: closing_as(execution),
             revision: 1,
+            business_key: birth.business_key.clone(),
+            restarted_from_id: birth.restarted_from,
+            schedule_id: birth.schedule,
+            started_by: Some(birth.started_by.clone()),
             waits: Some(Json(waits.collect())),
         };
         self.shown.insert(execution.id, Box::new(shown));
@@ -410,6 +420,7 @@ fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.will_retry.push(log.will_retry);
     rows.event_seq.push(log.event_seq);
     rows.item_index.push(log.item_index);
+    rows.from_seq.push(log.from);
 }
 
 /// A workflow may be deleted between the catalog's answer and the commit. Of the rows the first is named: a
@@ -452,6 +463,9 @@ mod tests {
                 simulation: vec![false],
                 event_count: vec![1],
                 closing_as: vec![None],
+                business_key: vec![None],
+                restarted_from_id: vec![None],
+                schedule_id: vec![None],
             },
             ..Rows::default()
         };

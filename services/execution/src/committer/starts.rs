@@ -45,40 +45,35 @@ pub(super) async fn ready(shared: &Arc<Shared>, batch: Vec<Pending>) -> Vec<Pend
 
 /// Finds out what starts would run; answers those that may not start.
 async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
-    let ids: HashSet<Uuid> = batch
-        .iter()
-        .filter_map(|pending| match &pending.command.target {
-            Target::New(new) if new.simulated.is_none() => Some(new.workflow_id),
-            _ => None,
-        })
-        .collect();
-    if ids.is_empty() {
+    let asked: HashSet<_> = batch.iter().filter_map(runs).collect();
+    if asked.is_empty() {
         return batch;
     }
+    let ids: HashSet<Uuid> = asked.iter().map(|(id, _)| *id).collect();
     let targets = shared
         .definitions
-        .resolve_starts(ids.iter().copied().collect())
+        .resolve_starts(ids.into_iter().collect())
         .await;
     let mut graphs = HashMap::new();
-    for id in ids {
+    for (id, pinned) in asked {
         let graph = match &targets {
             Err(error) => Err(error.clone()),
             Ok(targets) => match targets.get(&id) {
                 None => Err(Error::not_found("workflow", id)),
                 Some(target) => match target.check() {
-                    Ok(()) => shared.definitions.graph(id, target.version).await,
+                    Ok(()) => {
+                        let version = pinned.unwrap_or(target.version);
+                        shared.definitions.graph(id, version).await
+                    }
                     Err(error) => Err(error),
                 },
             },
         };
-        graphs.insert(id, graph);
+        graphs.insert((id, pinned), graph);
     }
     let mut ready = Vec::with_capacity(batch.len());
     for mut pending in batch {
-        let graph = match &pending.command.target {
-            Target::New(new) => graphs.get(&new.workflow_id).cloned(),
-            _ => None,
-        };
+        let graph = runs(&pending).and_then(|runs| graphs.get(&runs).cloned());
         match graph {
             // A repetition of a start that succeeded finds it, whatever the workflow has become since.
             Some(Err(error)) if pending.command.request.is_none() || is_outage(&error) => {
@@ -96,4 +91,14 @@ async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
         }
     }
     ready
+}
+
+/// The workflow that a command starts an execution of, and the version if it is not the current one.
+fn runs(pending: &Pending) -> Option<(Uuid, Option<i32>)> {
+    match &pending.command.target {
+        Target::New(new) if new.simulated.is_none() => {
+            Some((new.workflow_id, new.origin.version()))
+        }
+        _ => None,
+    }
 }

@@ -1,9 +1,11 @@
 //! The queue and its writers.
 
+use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::*;
+use crate::fixtures::catalog::Stage;
 use crate::fixtures::{World, peer};
 
 fn command(target: Target, action: Action) -> Command {
@@ -18,8 +20,7 @@ fn command(target: Target, action: Action) -> Command {
 fn start() -> Command {
     let new = NewExecution {
         workflow_id: Uuid::from_u128(1),
-        metadata: None,
-        simulated: None,
+        ..NewExecution::default()
     };
     command(Target::New(Box::new(new)), Action::Start)
 }
@@ -67,4 +68,48 @@ async fn silent_catalog_stops_nothing_but_starts() {
         refused = others => assert_eq!(refused.code(), Code::NotFound),
     }
     shutdown.soft.cancel();
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_starts_the_execution_of_a_key() {
+    let stage = Stage::new().await;
+    let workflow_id = stage.publish(1, &[("pack", "pack", json!({}))]).await;
+    let replicas = [stage.replica(), stage.replica()];
+    for round in 0..50_u8 {
+        let start = |id: u8| {
+            let new = NewExecution {
+                workflow_id,
+                business_key: Some(BusinessKey {
+                    key: format!("order {round}"),
+                    policy: KeyPolicy::RejectAlways,
+                }),
+                ..NewExecution::default()
+            };
+            Command {
+                request: Some(RequestKey {
+                    caller: "user:1".to_owned(),
+                    method: "StartExecution",
+                    id: Uuid::from_bytes([round, id, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+                    body_hash: vec![id],
+                }),
+                ..command(Target::New(Box::new(new)), Action::Start)
+            }
+        };
+        // One call comes twice: its repetition finds what it started, or is refused like it.
+        let (one, other, again) = tokio::join!(
+            replicas[0].committer.submit(start(1)),
+            replicas[1].committer.submit(start(2)),
+            replicas[1].committer.submit(start(1)),
+        );
+        let started = [&one, &other].into_iter().flatten().count();
+        assert_eq!(started, 1, "{one:?} {other:?}");
+        match (one, again) {
+            (Ok(one), Ok(again)) => assert_eq!(one.execution_id, again.execution_id),
+            (Err(one), Err(again)) => {
+                assert_eq!(one.reason(), "BUSINESS_KEY_IN_USE");
+                assert_eq!(one.message(), again.message());
+            }
+            (one, again) => panic!("{one:?}, and again {again:?}"),
+        }
+    }
 }

@@ -67,6 +67,7 @@ impl Step<'_> {
         self.execution.memory.late.clear();
         self.execution.memory.loops.clear();
         self.execution.context.kept.clear();
+        self.execution.memory.reuse = None;
         self.execution.memory.closing = Some(closing);
         self.undo_next();
     }

@@ -143,6 +143,7 @@ impl Step<'_> {
                     (INDEX.to_owned(), Value::from(index)),
                 ]),
             ));
+            self.follow_item(seq, begun, index);
             open += 1;
         }
     }

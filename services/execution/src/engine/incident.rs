@@ -134,6 +134,9 @@ impl Step<'_> {
     pub(super) fn try_again(&mut self, branch: &Branch, times: Times, hold: Hold) {
         let (activation, attempt) = (branch.activation, branch.attempt + 1);
         let seq = self.begin_attempt(branch.step, activation, attempt, times, hold);
+        if let Some(next) = self.execution.branches.last_mut() {
+            next.from = Some(branch.seq);
+        }
         let memory = &mut self.execution.memory;
         if let Some(begun) = self.execution.branches.last_mut() {
             begun.item = branch.item.clone();

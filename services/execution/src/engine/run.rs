@@ -18,7 +18,9 @@ use super::{ACTIVATION_EFFORT, MAX_ACTIVATIONS, MAX_EFFORT, Step};
 impl Step<'_> {
     pub(super) fn start(&mut self) {
         self.execution.status = ExecutionStatus::Running;
-        self.arrive(self.graph.start, &[]);
+        let start = self.graph.start;
+        let begun = self.arrive(start, &[]);
+        self.follow(None, start, begun);
     }
 
     /// A branch that is over goes on to these steps, each with a branch of its own.
@@ -26,21 +28,24 @@ impl Step<'_> {
         let late = self.execution.memory.late.remove(&from.seq);
         let late = late.unwrap_or_default();
         for step in steps {
-            self.arrive(step, &late);
+            let begun = self.arrive(step, &late);
+            self.follow(Some(from.seq), step, begun);
         }
+        self.repeated(from);
     }
 
-    /// A branch reaches a step; it runs in `run_ready`. The joins of `late` have gone on without it.
-    fn arrive(&mut self, step: usize, late: &[usize]) {
+    /// A branch reaches a step; it runs in `run_ready`. The joins of `late` have gone on without it. Returns its
+    /// seq, unless it ends here.
+    fn arrive(&mut self, step: usize, late: &[usize]) -> Option<i32> {
         // The arrival before may have gone over the limit: then what was done is being undone.
         if self.execution.status.is_final() || self.is_closing() || self.merges(step, late) {
-            return;
+            return None;
         }
-        if let Some(seq) = self.begin_activation(step)
-            && !late.is_empty()
-        {
+        let seq = self.begin_activation(step)?;
+        if !late.is_empty() {
             self.execution.memory.late.insert(seq, late.to_vec());
         }
+        Some(seq)
     }
 
     /// Counts an arrival at a step and opens its first attempt; returns its seq. None, and the execution is
@@ -81,6 +86,7 @@ impl Step<'_> {
             step,
             activation,
             attempt,
+            from: None,
             times,
             hold,
             item: None,
@@ -96,8 +102,7 @@ impl Step<'_> {
             if self.judge_joins(false) {
                 continue;
             }
-            let ready = |branch: &Branch| branch.hold == Hold::Runnable;
-            let Some(at) = self.execution.branches.iter().position(ready) else {
+            let Some(at) = self.next_ready() else {
                 if self.judge_joins(true) {
                     continue;
                 }
@@ -113,6 +118,7 @@ impl Step<'_> {
         if !self.execution.status.is_final() && self.execution.branches.is_empty() {
             self.finish(ExecutionStatus::Completed, None);
         }
+        self.tidy_reuse();
         for at in 0..self.execution.branches.len() {
             let branch = &self.execution.branches[at];
             if branch.id.is_nil() && !self.change.logs.contains_key(&branch.seq) {
@@ -153,6 +159,9 @@ impl Step<'_> {
     }
 
     fn enter(&mut self, mut branch: Branch) {
+        if let Some(outcome) = self.taken_over(&branch) {
+            return self.settle(branch, outcome);
+        }
         let graph = self.graph;
         let node = &graph.nodes[branch.step];
         if let (Some(lock), None) = (&node.lock, &branch.lock) {
@@ -305,6 +314,7 @@ impl Step<'_> {
             route: None,
             will_retry: false,
             event_seq: None,
+            from: branch.from,
         }
     }
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::compensate::Closing;
 use super::foreach::{Item, Loop};
 use super::message::Message;
+use super::reuse::Reuse;
 use super::signal::Signal;
 
 /// One execution as the engine sees it.
@@ -70,6 +71,9 @@ pub struct Memory {
     /// Set while what was done is being undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<Closing>,
+    /// What a restarted execution may still take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
 }
 
 impl Memory {
@@ -89,6 +93,7 @@ impl Memory {
             loops: BTreeMap::new(),
             to_undo: Vec::new(),
             closing: None,
+            reuse: None,
         }
     }
 
@@ -147,6 +152,9 @@ pub struct Branch {
     pub step: usize,
     pub activation: i32,
     pub attempt: i32,
+    /// The seq of the attempt whose end led to this one; none where it was read from the tables, whose log
+    /// tells it.
+    pub from: Option<i32>,
     pub times: Times,
     pub hold: Hold,
     /// What the step is done for, within a foreach.
@@ -261,6 +269,8 @@ pub struct Log {
     pub will_retry: bool,
     /// Set with the final status.
     pub event_seq: Option<i32>,
+    /// The seq of the attempt whose end led to this one; counts only when the row is new.
+    pub from: Option<i32>,
 }
 
 /// An effect that a committed change asks for.

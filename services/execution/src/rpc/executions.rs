@@ -6,21 +6,19 @@ use chassis::input::Input;
 use chassis::order::Order;
 use chassis::page::Page;
 use chassis::{Error, Result, db};
-use model::json::INPUT;
 use model::status::StepStatus;
 use proto::execution::v1 as pb;
 use proto::execution::v1::execution_service_server::ExecutionService;
-use serde_json::{Map, Value};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
 use super::{
-    Change, explain, incidents, preview, search, signals, simulation, steps, stuck, view, watch,
-    watch_many,
+    Change, explain, incidents, openings, preview, restarts, search, signals, simulation, starts,
+    steps, stuck, view, watch, watch_many,
 };
-use crate::committer::{Action, Command, NewExecution, Target};
+use crate::committer::{Action, Command, Target};
 use crate::state::Service;
 use crate::store;
 
@@ -33,7 +31,7 @@ const LOG_FILTER: &[(&str, Kind)] = &[
 ];
 
 pub struct Executions {
-    service: Service,
+    pub(super) service: Service,
     streams: watch_many::Streams,
 }
 
@@ -43,29 +41,6 @@ impl Executions {
             service,
             streams: watch_many::Streams::default(),
         }
-    }
-
-    async fn start(&self, request: Request<pb::StartExecutionRequest>) -> Result<pb::Execution> {
-        let mut call = Change::read(request, |body| &mut body.request_id)?;
-        let workflow_id = call.input.uuid("workflow_id", &call.body.workflow_id);
-        let metadata = call
-            .input
-            .json("metadata", call.body.metadata.as_ref(), INPUT);
-        let is_simulation = check_metadata(&mut call.input, metadata.as_ref());
-        call.check()?;
-        let simulated = match &metadata {
-            Some(metadata) if is_simulation => {
-                Some(simulation::of_start(&self.service, workflow_id, metadata).await)
-            }
-            _ => None,
-        };
-        let target = Target::New(Box::new(NewExecution {
-            workflow_id,
-            metadata,
-            simulated,
-        }));
-        self.submit(call.command("StartExecution", target, Action::Start)?)
-            .await
     }
 
     async fn cancel(&self, request: Request<pb::CancelExecutionRequest>) -> Result<pb::Execution> {
@@ -79,7 +54,7 @@ impl Executions {
     }
 
     /// Does it and shows what the execution is then.
-    async fn submit(&self, command: Command) -> Result<pb::Execution> {
+    pub(super) async fn submit(&self, command: Command) -> Result<pb::Execution> {
         let done = self.service.committer.submit(command).await?;
         match done.born {
             Some(row) => show(&self.service, *row).await,
@@ -183,29 +158,30 @@ pub(super) async fn show(
     Ok(view::execution(row, waits))
 }
 
-/// Checks the documented keys; says whether it is a simulation.
-fn check_metadata(input: &mut Input, metadata: Option<&Map<String, Value>>) -> bool {
-    let get = |key: &str| metadata.and_then(|metadata| metadata.get(key));
-    if get("inputData").is_some_and(|data| !data.is_object()) {
-        input.push("metadata.inputData", "is not an object");
-    }
-    match get("simulation") {
-        None => false,
-        Some(Value::Bool(simulation)) => *simulation,
-        Some(_) => {
-            input.push("metadata.simulation", "is neither true nor false");
-            false
-        }
-    }
-}
-
 #[tonic::async_trait]
 impl ExecutionService for Executions {
     async fn start_execution(
         &self,
         request: Request<pb::StartExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
-        Ok(Response::new(self.start(request).await?))
+        let command = starts::one(&self.service, request).await?;
+        Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn batch_start_executions(
+        &self,
+        request: Request<pb::BatchStartExecutionsRequest>,
+    ) -> Result<Response<pb::BatchStartExecutionsResponse>, Status> {
+        let started = starts::many(self, request).await?;
+        Ok(Response::new(started))
+    }
+
+    async fn restart_execution(
+        &self,
+        request: Request<pb::RestartExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let command = restarts::restart(&self.service, request).await?;
+        Ok(Response::new(self.submit(command).await?))
     }
 
     async fn get_execution(
@@ -273,6 +249,14 @@ impl ExecutionService for Executions {
     ) -> Result<Response<pb::Execution>, Status> {
         let command = signals::to_one(&self.service, request).await?;
         Ok(Response::new(self.submit(command).await?))
+    }
+
+    async fn signal_or_start_execution(
+        &self,
+        request: Request<pb::SignalOrStartExecutionRequest>,
+    ) -> Result<Response<pb::Execution>, Status> {
+        let told = openings::signal_or_start(self, request).await?;
+        Ok(Response::new(told))
     }
 
     async fn broadcast_signal(

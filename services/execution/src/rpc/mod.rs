@@ -8,10 +8,14 @@ mod explain;
 mod history;
 mod incidents;
 mod jobs;
+mod openings;
 mod preview;
+mod restarts;
+mod schedules;
 pub mod search;
 mod signals;
 mod simulation;
+mod starts;
 mod steps;
 mod stuck;
 mod tasks;
@@ -30,6 +34,7 @@ use proto::execution::v1::bulk_operation_service_server::BulkOperationServiceSer
 use proto::execution::v1::execution_service_server::ExecutionServiceServer;
 use proto::execution::v1::history_service_server::HistoryServiceServer;
 use proto::execution::v1::job_service_server::JobServiceServer;
+use proto::execution::v1::schedule_service_server::ScheduleServiceServer;
 use proto::execution::v1::task_service_server::TaskServiceServer;
 use tonic::Request;
 use tonic::codec::CompressionEncoding::Gzip;
@@ -46,11 +51,12 @@ macro_rules! gzip {
     };
 }
 /// The gRPC services of [`routes`].
-pub const SERVING: [&str; 5] = [
+pub const SERVING: [&str; 6] = [
     "workflow.execution.v1.ExecutionService",
     "workflow.execution.v1.TaskService",
     "workflow.execution.v1.JobService",
     "workflow.execution.v1.BulkOperationService",
+    "workflow.execution.v1.ScheduleService",
     "workflow.execution.v1.HistoryService",
 ];
 
@@ -60,11 +66,13 @@ pub fn routes(service: &Service) -> Routes {
     let tasks = tasks::Tasks::new(service.clone());
     let jobs = jobs::Jobs::new(service.clone());
     let bulk = bulk::BulkOperations::new(service.clone());
+    let schedules = schedules::Schedules::new(service.clone());
     let history = history::History::new(service.clone());
     Routes::new(gzip!(ExecutionServiceServer::new(executions)))
         .add_service(gzip!(TaskServiceServer::new(tasks)))
         .add_service(gzip!(JobServiceServer::new(jobs)))
         .add_service(gzip!(BulkOperationServiceServer::new(bulk)))
+        .add_service(gzip!(ScheduleServiceServer::new(schedules)))
         .add_service(gzip!(HistoryServiceServer::new(history)))
 }
 
@@ -80,16 +88,19 @@ struct Change<B> {
 impl<B: Message> Change<B> {
     fn read(request: Request<B>, request_id: fn(&mut B) -> &mut String) -> Result<Self> {
         let caller = auth::caller(&request)?.clone();
-        let mut body = request.into_inner();
+        Ok(Self::of(caller, request.into_inner(), request_id))
+    }
+
+    fn of(caller: Caller, mut body: B, request_id: fn(&mut B) -> &mut String) -> Self {
         let request_id = std::mem::take(request_id(&mut body));
         let mut input = Input::new();
         input.optional_uuid("request_id", &request_id);
-        Ok(Self {
+        Self {
             caller,
             request_id,
             body,
             input,
-        })
+        }
     }
 
     /// Stops here if anything was wrong.

@@ -17,7 +17,7 @@ use crate::store;
 
 /// Waits that a broadcast reaches with one read.
 const AT_ONCE: i64 = 1000;
-const NAME: std::ops::RangeInclusive<usize> = 1..=200;
+pub(super) const NAME: std::ops::RangeInclusive<usize> = 1..=200;
 
 /// The command that brings a signal to an execution.
 pub(super) async fn to_one(

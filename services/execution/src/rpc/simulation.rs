@@ -30,17 +30,8 @@ pub async fn of_start(
     workflow_id: Uuid,
     metadata: &Map<String, Value>,
 ) -> Result<(Arc<Graph>, engine::Execution, engine::Change)> {
-    let targets = service
-        .definitions
-        .resolve_starts(vec![workflow_id])
-        .await?;
-    let target = targets.get(&workflow_id);
-    let target = target.ok_or_else(|| Error::not_found("workflow", workflow_id))?;
-    target.check()?;
-    let graph = service
-        .definitions
-        .graph(workflow_id, target.version)
-        .await?;
+    let version = service.definitions.startable(workflow_id).await?;
+    let graph = service.definitions.graph(workflow_id, version).await?;
     let input = metadata.get("inputData").and_then(Value::as_object);
     let input = input.cloned().unwrap_or_default();
     let simulated = run(service, graph.clone(), input, Mocks::default()).await?;
@@ -186,6 +177,10 @@ fn execution_row(execution: engine::Execution, input: Map<String, Value>) -> Exe
         error_code,
         closing_as: None,
         revision: 1,
+        business_key: None,
+        restarted_from_id: None,
+        schedule_id: None,
+        started_by: None,
         waits: None,
     }
 }
@@ -217,6 +212,7 @@ fn log_row(log: engine::Log, execution_id: Uuid) -> Log {
         error_code,
         event_seq: log.event_seq,
         item_index: log.item_index,
+        from_seq: log.from,
     }
 }
 

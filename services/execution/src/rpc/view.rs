@@ -34,6 +34,10 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
         waits,
         closing_as: closing_as.map_or(0, |status| pb::ExecutionStatus::from(status).into()),
         revision: row.revision,
+        business_key: row.business_key.unwrap_or_default(),
+        restarted_from_id: id(row.restarted_from_id),
+        schedule_id: id(row.schedule_id),
+        started_by: row.started_by.unwrap_or_default(),
     }
 }
 
@@ -41,6 +45,11 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
 pub const WAIT_KINDS: &[&str] = &[
     "RUNNABLE", "JOB", "PERSON", "TIMER", "JOIN", "CHILDREN", "LOCK", "SIGNAL", "INCIDENT",
 ];
+
+/// Empty if there is none.
+fn id(id: Option<Uuid>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}
 
 fn wait_kind(word: &str) -> pb::WaitKind {
     match word {
@@ -172,6 +181,7 @@ pub fn log(row: Log, graph: &Graph) -> pb::ExecutionLog {
             .map(|Json(route)| wire::struct_from_json(&showable(route))),
         error_code: row.error_code.unwrap_or_default(),
         item_index: row.item_index,
+        from_seq: row.from_seq.unwrap_or_default(),
     }
 }
 

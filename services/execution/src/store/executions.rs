@@ -29,6 +29,10 @@ pub struct Execution {
     /// What it will be once what was done is undone.
     pub closing_as: Option<String>,
     pub revision: i64,
+    pub business_key: Option<String>,
+    pub restarted_from_id: Option<Uuid>,
+    pub schedule_id: Option<Uuid>,
+    pub started_by: Option<String>,
     /// What it waits for, of the same moment; not read in lists.
     pub waits: Option<Json<Vec<Wait>>>,
 }
@@ -66,6 +70,9 @@ pub struct Filter {
     pub simulation: Option<bool>,
     pub error_code: Option<String>,
     pub waiting: Waiting,
+    pub business_key: Option<String>,
+    pub restarted_from_id: Option<Uuid>,
+    pub schedule_id: Option<Uuid>,
     /// An object that the metadata without its input must contain.
     pub metadata: Option<Value>,
     /// One of these.
@@ -117,6 +124,7 @@ pub async fn get_all(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<
         select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
                workflow_version, error, error_code, closing_as::text, revision,
+               business_key, restarted_from_id, schedule_id, started_by,
                (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
                   from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
                                task_group, assignees, signal_name, correlation,
@@ -266,6 +274,9 @@ macro_rules! statement {
                                   and ($17::uuid is null or w.step_id = $17)
                                   and ($18::text is null or w.kind = $18)))
                and (not $19::bool or status in ('PENDING', 'RUNNING'))
+               and ($20::text is null or business_key = $20)
+               and ($21::uuid is null or restarted_from_id = $21)
+               and ($22::uuid is null or schedule_id = $22)
              order by started_at"#
                 + $direction
                 + r#", id"#
@@ -290,7 +301,10 @@ macro_rules! statement {
             $filter.error_code,
             $filter.waiting.step_id,
             $filter.waiting.kind,
-            $filter.is_open
+            $filter.is_open,
+            $filter.business_key,
+            $filter.restarted_from_id,
+            $filter.schedule_id,
         )
         .fetch($conn)
     }};
@@ -309,6 +323,7 @@ pub fn list<'c>(
         r#"id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                    metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
                    workflow_version, error, error_code, closing_as::text, revision,
+                   business_key, restarted_from_id, schedule_id, started_by,
                    null::json as "waits: Json<Vec<Wait>>""#,
         conn,
         filter,

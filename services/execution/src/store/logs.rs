@@ -36,6 +36,7 @@ pub struct Log {
     /// Null while the attempt is open.
     pub event_seq: Option<i32>,
     pub item_index: Option<i32>,
+    pub from_seq: Option<i32>,
 }
 
 /// What a list is restricted to; `None` restricts nothing.
@@ -62,7 +63,7 @@ macro_rules! statement {
             select id, execution_id, step_id, status::text as "status!", message,
                    data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                    activation, attempt, queued_at, available_at, assigned_at,
-                   route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
+                   route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index, from_seq
               from execution.execution_logs
              where execution_id = $1
                and ($2::uuid is null or step_id = $2)
@@ -125,7 +126,7 @@ pub async fn ended_after(
         select id, execution_id, step_id, status::text as "status!", message,
                data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                activation, attempt, queued_at, available_at, assigned_at,
-               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
+               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index, from_seq
           from execution.execution_logs
          where execution_id = $1 and event_seq > $2
          order by event_seq
@@ -146,7 +147,7 @@ pub async fn without_event(conn: &mut PgConnection, execution_id: Uuid) -> sqlx:
         select id, execution_id, step_id, status::text as "status!", message,
                data as "data: Json<Map<String, Value>>", error, started_at, completed_at, seq,
                activation, attempt, queued_at, available_at, assigned_at,
-               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index
+               route as "route: Json<Map<String, Value>>", error_code, event_seq, item_index, from_seq
           from execution.execution_logs
          where execution_id = $1 and event_seq is null
          order by seq"#,
@@ -204,6 +205,7 @@ pub async fn ended(conn: &mut PgConnection, executions: &[Uuid]) -> sqlx::Result
             route: row.route,
             will_retry: row.will_retry,
             event_seq: Some(row.event_seq),
+            from: None,
         },
     });
     Ok(ended.collect())

@@ -1,6 +1,7 @@
 //! All SQL of this service. Invariant: no statement stands anywhere else.
 
 pub mod bulk;
+pub mod business_keys;
 pub mod commands;
 pub mod contexts;
 pub mod executions;
@@ -12,7 +13,9 @@ pub mod notifications;
 pub mod outbox;
 pub mod records;
 pub mod requests;
+pub mod restarts;
 pub mod retention;
+pub mod schedules;
 pub mod stuck;
 pub mod tasks;
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub struct NewExecutions {
     pub simulation: Vec<bool>,
     pub event_count: Vec<i32>,
     pub closing_as: Vec<Option<String>>,
+    pub business_key: Vec<Option<String>>,
+    pub restarted_from_id: Vec<Option<Uuid>>,
+    pub schedule_id: Vec<Option<Uuid>>,
 }
 
 pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) -> sqlx::Result<()> {
@@ -34,16 +37,18 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         "-- execution.insert_executions
         insert into execution.workflow_executions (
             id, workflow_id, client_id, status, started_at, completed_at, metadata, created_at, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count, closing_as)
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
+            business_key, restarted_from_id, schedule_id)
         select id, workflow_id, client_id, status::execution.execution_status, started_at, completed_at,
             metadata, started_at, updated_at, workflow_version, started_by, error, error_code, simulation,
-            event_count, closing_as::execution.execution_status
+            event_count, closing_as::execution.execution_status, business_key, restarted_from_id, schedule_id
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
             $7::jsonb[], $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[],
-            $13::bool[], $14::int[], $15::text[])
+            $13::bool[], $14::int[], $15::text[], $16::text[], $17::uuid[], $18::uuid[])
         as new (id, workflow_id, client_id, status, started_at, completed_at, metadata, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count, closing_as)",
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
+            business_key, restarted_from_id, schedule_id)",
         &rows.id,
         &rows.workflow_id,
         &rows.client_id,
@@ -59,6 +64,9 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         &rows.simulation,
         &rows.event_count,
         &rows.closing_as as &[Option<String>],
+        &rows.business_key as &[Option<String>],
+        &rows.restarted_from_id as &[Option<Uuid>],
+        &rows.schedule_id as &[Option<Uuid>],
     )
     .execute(conn)
     .await
@@ -130,6 +138,7 @@ pub struct Logs {
     pub will_retry: Vec<bool>,
     pub event_seq: Vec<Option<i32>>,
     pub item_index: Vec<Option<i32>>,
+    pub from_seq: Vec<Option<i32>>,
 }
 
 pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<()> {
@@ -141,18 +150,18 @@ pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<(
         insert into execution.execution_logs (
             id, execution_id, step_id, status, message, data, error, error_code, started_at, completed_at,
             seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry, event_seq,
-            item_index)
+            item_index, from_seq)
         select id, execution_id, step_id, status::execution.step_status, message, data, error, error_code,
             started_at, completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-            will_retry, event_seq, item_index
+            will_retry, event_seq, item_index, from_seq
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
             $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::timestamptz[],
             $15::timestamptz[], $16::timestamptz[], $17::jsonb[], $18::bool[], $19::int[],
-            $20::int[])
+            $20::int[], $21::int[])
         as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
             completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry,
-            event_seq, item_index)",
+            event_seq, item_index, from_seq)",
         &rows.id,
         &rows.execution_id,
         &rows.step_id,
@@ -173,6 +182,7 @@ pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<(
         &rows.will_retry,
         &rows.event_seq as &[Option<i32>],
         &rows.item_index as &[Option<i32>],
+        &rows.from_seq as &[Option<i32>],
     )
     .execute(conn)
     .await

@@ -60,6 +60,7 @@ fn start(workflow: &Workflow) -> StartExecutionRequest {
         workflow_id: workflow.id.clone(),
         metadata: metadata.as_object().map(wire::struct_from_json),
         request_id: request_id(),
+        ..Default::default()
     }
 }
 

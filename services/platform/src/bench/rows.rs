@@ -50,6 +50,9 @@ pub fn executions(ids: &Ids, count: usize, status: &str, events: i32) -> NewExec
         simulation: vec![false; count],
         event_count: vec![events; count],
         closing_as: vec![None; count],
+        business_key: vec![None; count],
+        restarted_from_id: vec![None; count],
+        schedule_id: vec![None; count],
     }
 }
 
@@ -89,6 +92,7 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
         will_retry: vec![false; count],
         event_seq: vec![over.then_some(step as i32 + 2); count],
         item_index: vec![None; count],
+        from_seq: vec![(step > 0).then_some(step as i32); count],
     }
 }
 
@@ -113,6 +117,7 @@ pub fn append(logs: &mut Logs, more: Logs) {
     logs.route.extend(more.route);
     logs.will_retry.extend(more.will_retry);
     logs.event_seq.extend(more.event_seq);
+    logs.from_seq.extend(more.from_seq);
 }
 
 /// Ends logs that were written open.

@@ -88,6 +88,7 @@ async fn start_one(
         workflow_id,
         metadata: Some(model::wire::struct_from_json(&metadata)),
         request_id: request_id(),
+        ..Default::default()
     };
     let started = again(
         &session.executions,

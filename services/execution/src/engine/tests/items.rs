@@ -34,7 +34,7 @@ impl Run {
             .unwrap_or_else(|| panic!("item {index} is not under way"))
     }
 
-    fn indices(&self) -> Vec<i32> {
+    pub(super) fn indices(&self) -> Vec<i32> {
         let items = self
             .execution
             .branches
@@ -48,12 +48,12 @@ impl Run {
         self.tell(Command::Settle { seq, outcome }).unwrap();
     }
 
-    fn do_item(&mut self, index: i32, output: Value) {
+    pub(super) fn do_item(&mut self, index: i32, output: Value) {
         let (output, message) = (object(output), None);
         self.end_item(index, Outcome::Done { output, message });
     }
 
-    fn break_item(&mut self, index: i32) {
+    pub(super) fn break_item(&mut self, index: i32) {
         self.end_item(index, Outcome::Failed(Failure::new("BROKEN", "it broke")));
     }
 

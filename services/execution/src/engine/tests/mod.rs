@@ -9,6 +9,7 @@ mod lives;
 mod nets;
 mod patterns;
 mod properties;
+mod restarts;
 mod runs;
 mod sagas;
 mod signals;
