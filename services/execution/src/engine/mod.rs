@@ -28,6 +28,7 @@ use uuid::Uuid;
 pub use answer::{Actor, Answer, Decision};
 pub use foreach::Item;
 pub use incident::{PARKED, Resolution};
+pub use leave::LEFT;
 pub use message::Message;
 pub use settle::Outcome;
 pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
