@@ -73,6 +73,8 @@ fn refuse(why: &str, words: &[&str], chosen: impl Fn(&Source) -> bool) {
 fn is_pure(path: &str) -> bool {
     path.starts_with("shared/model/src/")
         || path.starts_with("services/execution/src/engine")
+        || path.starts_with("services/execution/src/explain")
+        || path.starts_with("services/execution/src/preview")
         || path.starts_with("services/reporting/src/projection")
 }
 

@@ -135,6 +135,14 @@ pub fn ends_by(graph: &Graph, wait: &Wait) -> Vec<String> {
             ends.push("the branches that can still come".to_owned());
             "the step's timeout"
         }
+        "children" => {
+            ends.push("its items, as they end".to_owned());
+            "the step's timeout"
+        }
+        "lock" => {
+            ends.push("whoever holds the lock, by leaving it".to_owned());
+            "the lock's timeout"
+        }
         "incident" => {
             ends.push("ResolveIncident".to_owned());
             "its instant"
@@ -163,6 +171,9 @@ pub fn text(graph: &Graph, log: &Log, choices: &[Choice], waits_for: Option<&str
     if log.activation > 1 {
         told.push_str(&format!(", arrival {}", log.activation));
     }
+    if let Some(item) = log.item_index {
+        told.push_str(&format!(", item {item}"));
+    }
     if log.attempt > 1 {
         told.push_str(&format!(", attempt {}", log.attempt));
     }
@@ -174,7 +185,8 @@ pub fn text(graph: &Graph, log: &Log, choices: &[Choice], waits_for: Option<&str
     }
     let is_over = StepStatus::parse(&log.status).is_some_and(StepStatus::is_final);
     let goes_on = choices.iter().any(|choice| choice.is_taken);
-    if is_over && choices.is_empty() && log.status == StepStatus::Completed.as_str() {
+    let is_done = log.status == StepStatus::Completed.as_str();
+    if is_done && choices.is_empty() && log.item_index.is_none() {
         told.push_str("; nothing follows it");
     } else if is_over && !choices.is_empty() && !goes_on {
         told.push_str("; so no way leads on");

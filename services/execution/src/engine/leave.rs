@@ -9,6 +9,9 @@ use super::settle::Outcome;
 use super::state::Branch;
 use super::{Actor, Refusal, Step};
 
+/// How the log of a branch begins that an operator has withdrawn.
+pub const LEFT: &str = "cancelled by";
+
 impl Step<'_> {
     /// An operator withdraws one branch. With `goes_on` its step counts as skipped: what comes after it is next,
     /// as if it had been completed without output. Otherwise the branch ends.
@@ -29,7 +32,7 @@ impl Step<'_> {
         if goes_on && asks_people {
             return Err(Refusal::PeopleDecide);
         }
-        let why = format!("cancelled by {}: {reason}", actor.name());
+        let why = format!("{LEFT} {}: {reason}", actor.name());
         if goes_on && self.execution.memory.loops.contains_key(&seq) {
             // What has been done for its items is its result.
             self.finish_loop(seq);

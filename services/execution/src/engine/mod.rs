@@ -29,6 +29,7 @@ use uuid::Uuid;
 pub use answer::{Actor, Answer, Decision};
 pub use foreach::Item;
 pub use incident::{PARKED, Resolution};
+pub use leave::LEFT;
 pub use message::Message;
 pub use reuse::{Past, Reuse};
 pub use settle::Outcome;

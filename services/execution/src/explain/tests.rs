@@ -61,6 +61,8 @@ fn log(step: u128, status: &str) -> Log {
         route: None,
         error_code: None,
         event_seq: None,
+        item_index: None,
+        from_seq: None,
     }
 }
 
@@ -80,6 +82,7 @@ fn wait(kind: &str, step: u128) -> Wait {
         correlation: None,
         error_code: None,
         error: None,
+        lock_key: None,
     }
 }
 
@@ -184,6 +187,8 @@ fn whatever_waits_says_what_would_end_it() {
         (wait("person", 12), "ApproveTask"),
         (wait("signal", 12), "\"paid\""),
         (wait("join", 12), "branches"),
+        (wait("children", 12), "items"),
+        (wait("lock", 12), "the lock"),
         (wait("incident", 12), "ResolveIncident"),
         (wait("timer", 12), "the clock, at 2026-01-01T12:00:00Z"),
         (wait("runnable", 12), "the engine"),

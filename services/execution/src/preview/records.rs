@@ -2,15 +2,16 @@
 //! and is none for whoever is asked something else now.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use model::graph::{Graph, Node};
 use model::instant::later;
 use model::kind::Kind;
 use serde_json::Map;
 
 use super::{Key, Missing};
-use crate::engine::{Actor, Branch, Command, Failure, Hold, Outcome, PARKED, Resolution};
+use crate::engine::{Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution};
 use crate::simulate::{Moment, Others, Played, take_up};
 use crate::store::records::Attempt;
 
@@ -27,10 +28,12 @@ pub(super) struct Records<'a> {
 enum Next<'a> {
     Resume,
     Wake,
+    Grant,
     /// The job was taken at the first instant and is not done at the second.
     JobIsLate(DateTime<Utc>, DateTime<Utc>),
     Settle(&'a Attempt),
     Resolve(&'a Attempt),
+    Leave(&'a Attempt),
     Unknown(&'static str),
 }
 
@@ -38,7 +41,7 @@ const NEVER: &str = "the step, or this arrival or attempt, was not reached then"
 const OTHER: &str = "the step asked somebody else then";
 const WITHDRAWN: &str = "the step was withdrawn then before it was answered";
 const LONGER: &str = "the step had timed out by then, and has more time now";
-const PEOPLE: &str = "an operator completed the step then, and people decide it now";
+const PEOPLE: &str = "an operator ended the step then, and people decide it now";
 
 impl<'a> Records<'a> {
     pub(super) fn new(
@@ -86,13 +89,17 @@ impl<'a> Records<'a> {
         let from = branch.times.available_at;
         let recorded = self.recorded(branch);
         let unknown = |why| (unknown_at(from), Next::Unknown(why));
+        if let Some(it) = recorded.filter(|it| is_left(it)) {
+            return (as_recorded(from, it), Next::Leave(it));
+        }
         match &branch.hold {
             Hold::Runnable => (Moment { at: from, rank: 0 }, Next::Resume),
             Hold::Timer { until } => (self.by_clock(branch, *until), Next::Wake),
-            Hold::Join { due_at } => {
+            Hold::Join { due_at } | Hold::Items { due_at } => {
                 let due = due_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
                 (self.by_clock(branch, due), Next::Wake)
             }
+            Hold::Lock { due_at } => self.lock(branch, *due_at),
             Hold::Incident { .. } => match recorded {
                 None => unknown(NEVER),
                 Some(it) if is_withdrawn(it) => {
@@ -124,6 +131,24 @@ impl<'a> Records<'a> {
                 }
             }
             _ => Moment { at: due, rank: 0 },
+        }
+    }
+
+    /// When a lock is had: after as long as then. One that was not waited for then is free.
+    fn lock(&self, branch: &Branch, due_at: Option<DateTime<Utc>>) -> (Moment, Next<'a>) {
+        let from = branch.times.available_at;
+        let (old, new) = self.nodes(branch);
+        let same = old.is_some_and(|old| old.lock == new.lock);
+        let Some(it) = self.recorded(branch).filter(|_| same) else {
+            return (Moment { at: from, rank: 0 }, Next::Grant);
+        };
+        if it.error_code.as_deref() == Some("LOCK_TIMEOUT") {
+            return (as_recorded(from, it), Next::Settle(it));
+        }
+        let at = later(from, span(it.queued_at, it.available_at));
+        match due_at {
+            Some(due) if due < at => (Moment { at: due, rank: 0 }, Next::Wake),
+            _ => (Moment { at, rank: 0 }, Next::Grant),
         }
     }
 
@@ -189,6 +214,16 @@ impl Others for Records<'_> {
         Some(match self.next(branch).1 {
             Next::Resume => Command::Resume,
             Next::Wake => Command::Wake { seq },
+            Next::Grant => Command::Grant { seq },
+            Next::Leave(it) => {
+                self.why = PEOPLE;
+                Command::Leave {
+                    seq,
+                    actor: Actor::default(),
+                    reason: String::new(),
+                    goes_on: it.route.is_some() || it.status == COMPLETED,
+                }
+            }
             Next::JobIsLate(taken_at, deadline) => {
                 take_up(branch, taken_at, Some(deadline));
                 Command::Wake { seq }
@@ -228,8 +263,18 @@ fn as_recorded(from: DateTime<Utc>, it: &Attempt) -> Moment {
 }
 
 fn after(from: DateTime<Utc>, it: &Attempt) -> DateTime<Utc> {
-    let took = (it.completed_at - it.available_at).max(TimeDelta::zero());
-    later(from, took.to_std().unwrap_or_default())
+    later(from, span(it.available_at, it.completed_at))
+}
+
+/// From the one instant to the other; nothing if that is backwards.
+fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    (to - from).to_std().unwrap_or_default()
+}
+
+/// Withdrawn by an operator, whatever it waited for.
+fn is_left(it: &Attempt) -> bool {
+    let message = it.message.as_deref().unwrap_or_default();
+    message.starts_with(LEFT) && it.error_code.is_none()
 }
 
 /// Ended from outside: neither done nor failed, and not by an operator who tried again.
@@ -253,6 +298,7 @@ fn same_wait(old: &Kind, new: &Kind) -> bool {
     match (old, new) {
         (Kind::Wait(old), Kind::Wait(new)) => old == new,
         (Kind::Join(old), Kind::Join(new)) => old == new,
+        (Kind::Foreach(_), Kind::Foreach(_)) => true,
         _ => false,
     }
 }
@@ -274,9 +320,7 @@ fn deadline<'a>(branch: &Branch, new: &Node, it: &Attempt) -> Option<(DateTime<U
         let due = branch.hold.wake_at(branch.times.queued_at)?;
         return Some((due, Next::Wake));
     }
-    let taken_after = it.assigned_at.map(|at| at - it.available_at);
-    let taken_after =
-        taken_after.map(|took| took.max(TimeDelta::zero()).to_std().unwrap_or_default());
+    let taken_after = it.assigned_at.map(|at| span(it.available_at, at));
     if let Some(limit) = new.queue_timeout
         && taken_after.is_none_or(|took| took >= limit)
     {

@@ -49,6 +49,7 @@ fn record(execution: Execution, change: Change, input: Map<String, Value>) -> Pa
         data: log.data.clone().map(Json),
         error: log.failure.as_ref().map(|failure| failure.message.clone()),
         error_code: log.failure.as_ref().map(|failure| failure.code.clone()),
+        queued_at: log.times.queued_at,
         available_at: log.times.available_at,
         assigned_at: log.times.assigned_at,
         completed_at: log.completed_at.unwrap(),
@@ -334,4 +335,57 @@ fn what_an_operator_did_is_done_again() {
     let mut open = given_up;
     open.attempts.truncate(1);
     assert_eq!(preview(&old, &old, &open).verdict, Verdict::Undetermined);
+}
+
+#[test]
+fn items_and_locks_are_what_they_were() {
+    let shop = |concurrency: u32| {
+        let each = json!({ "items": "list", "step": "Read", "concurrency": concurrency });
+        let steps = [
+            ("Fork", "parallel", json!({})),
+            ("Pages", "foreach", each),
+            ("Bind", "bind", json!({ "lock": { "name": "press" } })),
+            ("Glue", "glue", json!({ "lock": { "name": "press" } })),
+            ("Read", "read", json!({})),
+        ];
+        let always = || json!({ "cel": "true" });
+        let ways = [
+            ("Fork", "Pages", always()),
+            ("Fork", "Bind", always()),
+            ("Fork", "Glue", always()),
+        ];
+        graph(&steps, &ways)
+    };
+    let old = shop(2);
+    let mocks = json!({
+        "Read": [{ "output": {}, "delay": "1h" }, { "output": {} }],
+        "Bind": [{ "output": {}, "delay": "2h" }],
+        "Glue": [{ "output": {}, "delay": "1h" }],
+    });
+    let past = past(&old, json!({ "list": [1, 2, 3] }), mocks);
+    let same = preview(&old, &old, &past);
+    assert_eq!(same.verdict, Verdict::Same, "{same:#?}");
+    // Fewer at once: each item is the arrival that it was.
+    let one = preview(&shop(1), &old, &past);
+    assert_eq!(one.verdict, Verdict::Same, "{one:#?}");
+}
+
+#[test]
+fn what_an_operator_withdrew_is_withdrawn_again() {
+    let old = today();
+    let mut past = approved(200);
+    // Instead of the approval an operator went on without it.
+    let route = json!({ "candidates": [], "taken": [] });
+    let asked = &mut past.attempts[1];
+    asked.status = "SKIPPED".to_owned();
+    asked.data = None;
+    asked.message = Some("cancelled by ann@x.org: too late".to_owned());
+    asked.route = route.as_object().cloned().map(Json);
+    let previewed = preview(&old, &old, &past);
+    // People decide an approval: nobody decides for them, and what comes of it is not known.
+    assert_eq!(previewed.verdict, Verdict::Undetermined);
+    // A branch that only ended there ends there again.
+    past.attempts[1].route = None;
+    past.attempts.truncate(2);
+    assert_eq!(preview(&old, &old, &past).verdict, Verdict::Same);
 }

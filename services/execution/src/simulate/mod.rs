@@ -1,6 +1,7 @@
 //! Running a definition without effects: others answer as they are told to, and time jumps.
 //! Invariant: the semantics are the engine's alone; this only supplies the answers, in the order of their time.
 
+mod answering;
 mod coverage;
 mod mocks;
 #[cfg(test)]

@@ -319,3 +319,68 @@ fn malformed_answers_are_refused() {
         assert!(why.contains(part), "{answer}: {why}");
     }
 }
+
+/// A review of each page, two at once, while the book is bound by one at a time.
+fn pages() -> Graph {
+    let steps = [
+        ("Begin", "parallel", json!({})),
+        (
+            "Pages",
+            "foreach",
+            json!({ "items": "pages", "step": "Read", "concurrency": 2, "timeout": "1d" }),
+        ),
+        (
+            "Bind",
+            "bind",
+            json!({ "lock": { "name": "press", "timeout": "3h" } }),
+        ),
+        (
+            "Glue",
+            "glue",
+            json!({ "lock": { "name": "press", "timeout": "3h" } }),
+        ),
+        ("Read", "read", json!({ "retry": { "maxAttempts": 1 } })),
+    ];
+    let always = || json!({ "cel": "true" });
+    let ways = [
+        ("Begin", "Pages", always()),
+        ("Begin", "Bind", always()),
+        ("Begin", "Glue", always()),
+    ];
+    graph(&steps, &ways)
+}
+
+#[test]
+fn items_take_the_answers_in_turn_and_locks_are_held_by_one() {
+    let graph = pages();
+    let simulate = |bind: &str| {
+        let mocks = json!({
+            "Read": [{ "output": { "page": 1 }, "delay": "1h" }, { "output": { "page": 2 } }],
+            "Bind": [{ "output": {}, "delay": bind }],
+            "Glue": [{ "output": {}, "delay": "1h" }],
+        });
+        let input = object(json!({ "pages": ["a", "b", "c"] }));
+        let now = "2026-01-01T12:00:00Z".parse().unwrap();
+        run(&graph, input, &self::bind(&graph, mocks).unwrap(), now).unwrap()
+    };
+    let simulated = simulate("2h");
+    let logs = || simulated.change.logs.values();
+    let pages = logs().find_map(|log| log.data.as_ref()?.get("results").cloned());
+    assert_eq!(
+        pages,
+        Some(json!([{ "page": 1 }, { "page": 2 }, { "page": 2 }]))
+    );
+    // One after the other.
+    assert_eq!(minutes(&simulated), 3 * 60);
+    assert_eq!(simulated.execution.status, ExecutionStatus::Completed);
+    // Whoever holds it too long lets the other one wait in vain.
+    let path = path(&graph, &simulate("4h"));
+    assert!(
+        path.contains(&"Glue FAILED LOCK_TIMEOUT".to_owned()),
+        "{path:?}"
+    );
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}

@@ -73,6 +73,7 @@ pub struct Attempt {
     pub data: Option<Json<Map<String, Value>>>,
     pub error: Option<String>,
     pub error_code: Option<String>,
+    pub queued_at: DateTime<Utc>,
     pub available_at: DateTime<Utc>,
     pub assigned_at: Option<DateTime<Utc>>,
     pub completed_at: DateTime<Utc>,
@@ -91,9 +92,9 @@ pub fn attempts(
         Attempt,
         r#"-- execution.list_recorded_attempts
         select step_id as "step_id!", activation, attempt, status::text as "status!", message,
-               data as "data: Json<Map<String, Value>>", error, error_code, available_at, assigned_at,
-               completed_at as "completed_at!", route as "route: Json<Map<String, Value>>", will_retry,
-               event_seq as "event_seq!"
+               data as "data: Json<Map<String, Value>>", error, error_code, queued_at,
+               available_at, assigned_at, completed_at as "completed_at!",
+               route as "route: Json<Map<String, Value>>", will_retry, event_seq as "event_seq!"
           from execution.execution_logs
          where execution_id = $1 and step_id is not null and event_seq is not null
            and completed_at is not null
