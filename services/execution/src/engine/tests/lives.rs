@@ -10,7 +10,7 @@ use super::*;
 
 /// What work is done with, beside the work itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Manner {
+pub(super) enum Manner {
     Plain,
     Retried,
     Parked,
@@ -21,7 +21,7 @@ enum Manner {
 
 /// A part of a process with one way in and one way out.
 #[derive(Debug, Clone)]
-enum Block {
+pub(super) enum Block {
     Work(Manner),
     Optional,
     Person,
@@ -37,7 +37,7 @@ enum Block {
     Loop,
 }
 
-fn block() -> impl Strategy<Value = Block> {
+pub(super) fn block() -> impl Strategy<Value = Block> {
     use Manner::{Cancelling, Locked, Parked, Plain, Retried, Undone};
     let manner = prop::sample::select(vec![Plain, Retried, Parked, Locked, Undone, Cancelling]);
     let each = prop::sample::select(vec![
@@ -192,7 +192,7 @@ impl Plan {
     }
 }
 
-fn of(block: &Block) -> Graph {
+pub(super) fn of(block: &Block) -> Graph {
     let mut plan = Plan::default();
     let start = plan.step("decision", json!({}));
     let (first, last) = plan.add(block);
@@ -267,7 +267,7 @@ fn happen(run: &mut Run, what: u8, which: prop::sample::Index) -> Result<(), Ref
 }
 
 /// The best that can happen to a branch.
-fn go_on(run: &mut Run, seq: i32, hold: &Hold, output: Value) -> Result<(), Refusal> {
+pub(super) fn go_on(run: &mut Run, seq: i32, hold: &Hold, output: Value) -> Result<(), Refusal> {
     let command = match hold {
         Hold::Runnable => Command::Resume,
         Hold::Lock { .. } => Command::Grant { seq },
@@ -294,7 +294,7 @@ fn go_on(run: &mut Run, seq: i32, hold: &Hold, output: Value) -> Result<(), Refu
 }
 
 /// Whatever has happened, everything is told once and everything open has a reason.
-fn check(run: &Run) -> Result<(), TestCaseError> {
+pub(super) fn check(run: &Run) -> Result<(), TestCaseError> {
     let (execution, logs) = (&run.execution, &run.change.logs);
     let memory = &execution.memory;
     let open: Vec<i32> = execution.branches.iter().map(|b| b.seq).collect();
@@ -352,9 +352,9 @@ fn check(run: &Run) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-type Event = (u8, prop::sample::Index);
+pub(super) type Event = (u8, prop::sample::Index);
 
-fn live(graph: Graph, events: &[Event]) -> Result<Run, TestCaseError> {
+pub(super) fn live(graph: Graph, events: &[Event]) -> Result<Run, TestCaseError> {
     let mut run = Run::start(graph, json!({ "none": [] }));
     check(&run)?;
     for (what, which) in events {

@@ -26,7 +26,7 @@ fn restart_as(graph: Graph, old: &Run, afresh: Option<&str>) -> Run {
     restart_with(graph, old, afresh, json!({ "given": 1 }))
 }
 
-fn restart_with(graph: Graph, old: &Run, afresh: Option<&str>, input: Value) -> Run {
+pub(super) fn restart_with(graph: Graph, old: &Run, afresh: Option<&str>, input: Value) -> Run {
     let afresh = afresh.map(|name| {
         let mut steps = old.graph.definition.steps.iter();
         steps.find(|step| step.name == name).expect("a step").id
