@@ -1,5 +1,6 @@
 //! An execution under test: definitions in a line, commands in a word.
 
+mod children;
 mod choices;
 mod graphs;
 mod incidents;
