@@ -141,7 +141,7 @@ async fn a_broadcast_reaches_those_who_wait_for_it() -> Outcome {
         name: "confirmed".into(),
         correlation: correlation.into(),
         workflow_id: workflow.id.clone(),
-        data: None,
+        ..Default::default()
     };
     let mut broadcast = async |correlation: &str| {
         let told = executions.broadcast_signal(request(correlation)).await?;

@@ -19,3 +19,4 @@ mod running;
 mod schedules;
 mod starts;
 mod story;
+mod subworkflows;

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 pub use self::plan::{alone, wanted};
+use crate::callees;
 use crate::document::{ClientRef, Document};
 use crate::editing;
 use crate::publish::{self, Published, Release};
@@ -51,6 +52,7 @@ pub async fn apply(
     let workflow = editing::lock(conn, wanted.workflow_id).await?;
     let definition = working_copy::at(conn, &workflow, 0).await?;
     problems.extend(publish::problems(definition.clone()));
+    problems.extend(callees::problems(conn, &definition, Some(workflow.client_id)).await?);
     let mut published = false;
     if document.publish && !(trial && problems.iter().any(Problem::is_error)) {
         publish::check(&problems)?;
@@ -69,11 +71,7 @@ pub async fn apply(
 
 /// The workflow that a document is about, if it is there.
 pub async fn find(conn: &mut PgConnection, document: &Document) -> Result<Option<Workflow>> {
-    let client_id = match &document.client {
-        ClientRef::Id(id) => Some(*id),
-        ClientRef::Described(fields) => only_client(conn, &fields.name).await?,
-    };
-    match client_id {
+    match client_of(conn, document).await? {
         None => Ok(None),
         Some(client_id) => match only_workflow(conn, client_id, &document.name).await? {
             None => Ok(None),
@@ -107,6 +105,14 @@ async fn client(
     let client = clients::lock(conn, id).await?;
     client.ok_or_else(|| Error::not_found("client", id))?;
     Ok(id)
+}
+
+/// The client that a document is about, if it is known.
+pub async fn client_of(conn: &mut PgConnection, document: &Document) -> Result<Option<Uuid>> {
+    match &document.client {
+        ClientRef::Id(id) => Ok(Some(*id)),
+        ClientRef::Described(fields) => only_client(conn, &fields.name).await,
+    }
 }
 
 async fn only_client(conn: &mut PgConnection, name: &str) -> Result<Option<Uuid>> {

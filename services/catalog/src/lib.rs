@@ -3,6 +3,7 @@
 
 mod access;
 mod apply;
+mod callees;
 mod config;
 mod diff;
 mod document;

@@ -1,6 +1,10 @@
 //! Takes up what executions ask of each other. Invariant: the table is the truth, and a row that is seen twice, or
 //! by two replicas, is done once: it goes in the transaction that holds its effect.
 
+mod kept;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -114,9 +118,13 @@ impl Pump {
 /// Does what a row asks for. One that cannot be done now stays, and is not seen for a while.
 async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
     let id = row.id;
-    let done = match committer::read_command(row) {
-        Ok(command) => committer.take_up(id, command).await,
-        Err(error) => Err(error),
+    let done = if row.kind == committer::KEPT {
+        kept::announce(&pool, &committer, id, row.execution_id).await
+    } else {
+        match committer::read_command(row) {
+            Ok(command) => committer.take_up(id, command).await.map(drop),
+            Err(error) => Err(error),
+        }
     };
     let Err(error) = done else { return };
     tracing::warn!(%id, %error, "a command between executions is tried again later");
@@ -129,6 +137,3 @@ async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
         tracing::warn!(%id, %error, "it could not be put off");
     }
 }
-
-#[cfg(test)]
-mod tests;

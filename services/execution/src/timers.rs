@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::committer::{Action, Command, Committer, Target};
 use crate::engine::Actor;
-use crate::store::{load, requests};
+use crate::store::{kept_signals, load, requests};
 
 /// Waits taken up at once.
 const AT_ONCE: i64 = 1000;
 /// The longest nap: new instants may have come, from any replica.
 const NAP: Duration = Duration::from_secs(1);
-/// How often old request ids are forgotten.
+/// How often old request ids, and signals that nobody has taken, are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// Wakes what is due until told to stop.
@@ -34,7 +34,7 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
         if tidied.elapsed() > HOUSEKEEPING {
             tidied = Instant::now();
             if let Err(error) = tidy(&pool).await {
-                tracing::warn!(%error, "old request ids stay a little longer");
+                tracing::warn!(%error, "old request ids and signals stay a little longer");
             }
         }
         tokio::select! {
@@ -79,5 +79,6 @@ pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
 async fn tidy(pool: &PgPool) -> Result<()> {
     let mut conn = db::acquire(pool).await?;
     while requests::forget_requests(&mut conn).await? > 0 {}
+    while kept_signals::forget_expired(&mut conn).await? > 0 {}
     Ok(())
 }

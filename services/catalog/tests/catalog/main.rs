@@ -8,6 +8,7 @@ mod accounts;
 mod api_keys;
 mod apply;
 mod audit;
+mod callees;
 mod clients;
 mod copies;
 mod differences;

@@ -10,19 +10,21 @@ use std::time::{Duration, Instant};
 use chassis::idempotency::RequestKey;
 use chassis::{Error, Result, db};
 use futures_util::FutureExt;
+use model::graph::Graph;
 use serde_json::Value;
 use sqlx::Connection;
 use uuid::Uuid;
 
 use super::cache::Remembered;
 use super::commands::Asked;
+use super::early::Early;
 use super::keys::Keys;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
 use super::starts::{is_outage, ready};
 use super::{Action, Command, Done, NewExecution, Origin, Pending, Shared, Target};
-use crate::engine::{self, Change};
+use crate::engine::{self, Change, Execution};
 use crate::store;
 use crate::store::requests::EarlierRequest;
 
@@ -87,9 +89,10 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
 }
 
 /// One transaction's work in memory.
-struct Unit<'a> {
-    found: Found,
+pub(super) struct Unit<'a> {
+    pub found: Found,
     asked: Asked,
+    pub early: Early,
     births: HashMap<Uuid, Birth>,
     /// By key: earlier calls, and those of this batch that succeeded.
     requests: HashMap<(String, String, Uuid), EarlierRequest>,
@@ -106,6 +109,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
     // Before earlier calls are read: a repetition that has waited for its first call here must find it.
     let business_keys = Keys::lock(&mut tx, batch).await?;
+    let early = Early::look(&mut tx, batch, &found).await?;
     let keys: Vec<&RequestKey> = batch
         .iter()
         .filter_map(|pending| pending.command.request.as_ref())
@@ -114,6 +118,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut unit = Unit {
         found,
         asked,
+        early,
         births: HashMap::new(),
         requests: requests
             .into_iter()
@@ -147,6 +152,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     }
     rows.write(&mut tx).await?;
     unit.asked.forget(&mut tx).await?;
+    unit.early.forget(&mut tx).await?;
     tx.commit().await?;
     for verdict in &mut verdicts {
         if let Verdict::Done(done) = verdict {
@@ -220,11 +226,6 @@ impl<'a> Unit<'a> {
                 None => return absent(*id, action, missing.get(id)),
             },
         };
-        let loaded = self
-            .found
-            .executions
-            .get_mut(&execution_id)
-            .expect("branches are found with their execution");
         let command = match action {
             Action::Start | Action::Resume => engine::Command::Resume,
             Action::Cancel { reason, compensate } => engine::Command::Cancel {
@@ -249,24 +250,22 @@ impl<'a> Unit<'a> {
                 seq,
                 data: data.clone(),
             },
+            Action::Call(call) => return self.call(pending, (execution_id, seq), call),
+            Action::TakeEarly => return self.take_early((execution_id, seq)),
+            Action::Hear(news) => engine::Command::Hear {
+                seq,
+                news: news.clone(),
+            },
             Action::Answer(answer) => engine::Command::Answer {
                 seq,
                 actor: pending.command.actor.clone(),
                 answer: answer.clone(),
             },
         };
-        let now = self.found.now;
-        match engine::advance(
-            &loaded.graph,
-            &mut loaded.execution,
-            command,
-            now,
-            &mut loaded.change,
-        ) {
-            Ok(()) => {
-                loaded.touched = true;
-                Verdict::Done(execution_id.into())
-            }
+        let loaded = self.found.executions.get_mut(&execution_id);
+        let loaded = loaded.expect("branches are found with their execution");
+        match loaded.advance(command, self.found.now) {
+            Ok(()) => Verdict::Done(execution_id.into()),
             // What nobody asked for in person may come late.
             Err(_) if matches!(action, Action::Wake | Action::Resume) => {
                 Verdict::Done(execution_id.into())
@@ -317,6 +316,18 @@ impl<'a> Unit<'a> {
             schedule: new.origin.schedule(),
         };
         self.keys.note(new, &execution);
+        self.enter(birth, (graph, execution, change), new.simulated.is_some());
+        Verdict::Done(id.into())
+    }
+
+    /// Adds a new execution to what is written.
+    pub(super) fn enter(
+        &mut self,
+        birth: Birth,
+        (graph, execution, change): (Arc<Graph>, Execution, Change),
+        simulation: bool,
+    ) {
+        let id = execution.id;
         self.births.insert(id, birth);
         let loaded = Loaded {
             graph,
@@ -324,12 +335,11 @@ impl<'a> Unit<'a> {
             change,
             revision: 0,
             told: 0,
-            simulation: new.simulated.is_some(),
+            simulation,
             before: Vec::new(),
             touched: true,
         };
         self.found.executions.insert(id, loaded);
-        Verdict::Done(id.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -13,12 +14,17 @@ use uuid::Uuid;
 use super::batch::Verdict;
 use super::load::Loaded;
 use super::{Action, Command, Pending, Target};
-use crate::engine::{Actor, Message};
+use crate::engine::{Actor, Message, News};
 use crate::store::commands::{self, CommandRow, NewCommands};
 use crate::store::locks::Granted;
 
+const START: &str = "start";
 const CANCEL: &str = "cancel";
 const GRANT: &str = "grant";
+const OVER: &str = "over";
+const AWAIT: &str = "await";
+/// A signal is kept: it is no command of its own, but makes those of who waits for it.
+pub const KEPT: &str = "kept";
 
 /// The payload of a `cancel`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,8 +40,30 @@ pub(super) fn push(rows: &mut NewCommands, loaded: &mut Loaded) {
     if loaded.simulation {
         return;
     }
+    let execution = &loaded.execution;
     for message in messages {
+        let mut available_at = execution.memory.last_at;
         let (kind, execution_id, wait_id, payload) = match message {
+            Message::Start { seq, at, call } => {
+                let mut branches = execution.branches.iter();
+                // It may be gone again already.
+                let Some(branch) = branches.find(|branch| branch.seq == seq) else {
+                    continue;
+                };
+                available_at = at;
+                let payload = serde_json::to_value(call);
+                (START, execution.id, Some(branch.id), payload)
+            }
+            Message::Await { seq } => {
+                let mut branches = execution.branches.iter();
+                let Some(branch) = branches.find(|branch| branch.seq == seq) else {
+                    continue;
+                };
+                (AWAIT, execution.id, Some(branch.id), Ok(Value::Null))
+            }
+            Message::Over { to, ended } => {
+                (OVER, to, Some(execution.id), serde_json::to_value(ended))
+            }
             Message::Cancel {
                 execution_id,
                 reason,
@@ -49,9 +77,9 @@ pub(super) fn push(rows: &mut NewCommands, loaded: &mut Loaded) {
         rows.kind.push(kind.to_owned());
         rows.execution_id.push(execution_id);
         rows.wait_id.push(wait_id);
-        rows.payload
-            .push(Some(payload.expect("plain data becomes JSON")));
-        rows.available_at.push(loaded.execution.memory.last_at);
+        let payload = payload.expect("plain data becomes JSON");
+        rows.payload.push((!payload.is_null()).then_some(payload));
+        rows.available_at.push(available_at);
     }
 }
 
@@ -70,19 +98,17 @@ pub(super) fn grant(rows: &mut NewCommands, granted: Vec<Granted>, at: DateTime<
 /// The command that a row asks for.
 pub fn read(row: CommandRow) -> Result<Command> {
     let payload = row.payload.unwrap_or(Value::Null);
+    let wait = || Target::Wait(row.wait_id.unwrap_or_default());
     let (target, action) = match row.kind.as_str() {
+        START => (wait(), Action::Call(parse(payload)?)),
+        AWAIT => (wait(), Action::TakeEarly),
+        OVER => (wait(), Action::Hear(News::Over(parse(payload)?))),
         CANCEL => {
-            let Cancel { reason, compensate } =
-                serde_json::from_value(payload).map_err(Error::internal)?;
+            let Cancel { reason, compensate } = parse(payload)?;
             let action = Action::Cancel { reason, compensate };
             (Target::Execution(row.execution_id), action)
         }
-        GRANT => {
-            let wait = row
-                .wait_id
-                .ok_or_else(|| Error::internal("a lock for nobody"))?;
-            (Target::Wait(wait), Action::Grant)
-        }
+        GRANT => (wait(), Action::Grant),
         // Written by a newer release, which does it.
         other => return Err(Error::unavailable("COMMAND_UNKNOWN", other)),
     };
@@ -92,6 +118,10 @@ pub fn read(row: CommandRow) -> Result<Command> {
         request: None,
         actor: Actor::default(),
     })
+}
+
+fn parse<T: DeserializeOwned>(payload: Value) -> Result<T> {
+    serde_json::from_value(payload).map_err(Error::internal)
 }
 
 /// The rows that a batch takes up.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 use model::graph::Graph;
+use model::kind::Kind;
 use model::status::ExecutionStatus;
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -14,7 +15,9 @@ use uuid::Uuid;
 
 use super::Shared;
 use super::cache::Remembered;
-use crate::engine::{Branch, Change, Context, Execution, Failure, Hold, Item, Memory, Times};
+use crate::engine::{
+    self, Branch, Change, Command, Context, Execution, Failure, Hold, Item, Memory, Refusal, Times,
+};
 use crate::store::load::{self, BranchRow, LockedExecution};
 
 /// An execution in a transaction: how it was found, and what commands have made of it.
@@ -30,6 +33,21 @@ pub(super) struct Loaded {
     /// The branches as found.
     pub before: Vec<Branch>,
     pub touched: bool,
+}
+
+impl Loaded {
+    /// Applies one command.
+    pub fn advance(&mut self, command: Command, now: DateTime<Utc>) -> Result<(), Refusal> {
+        engine::advance(
+            &self.graph,
+            &mut self.execution,
+            command,
+            now,
+            &mut self.change,
+        )?;
+        self.touched = true;
+        Ok(())
+    }
 }
 
 /// What a transaction found.
@@ -245,6 +263,9 @@ fn revive(graph: &Graph, row: BranchRow) -> Result<Branch> {
             due_at: row.wake_at,
         },
         "lock" => Hold::Lock {
+            due_at: row.wake_at,
+        },
+        "children" if matches!(graph.nodes[step].kind, Kind::Subworkflow(_)) => Hold::Child {
             due_at: row.wake_at,
         },
         "children" => Hold::Items {

@@ -3,7 +3,9 @@
 
 mod batch;
 mod cache;
+mod children;
 mod commands;
+mod early;
 mod keys;
 mod load;
 mod locks;
@@ -26,11 +28,11 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
-use crate::engine::{Actor, Answer, Change, Execution, Resolution, Reuse, Signal};
+use crate::engine::{Actor, Answer, Call, Change, Execution, News, Resolution, Reuse, Signal};
 use crate::outbox::OutboxRow;
 use crate::store;
 
-pub use commands::read as read_command;
+pub use commands::{KEPT, read as read_command};
 
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
 const QUEUE: usize = 8192;
@@ -160,6 +162,8 @@ pub enum Action {
     Signal(Signal),
     /// The same for a wait that waits for it.
     Deliver(Map<String, Value>),
+    /// A wait takes the signal that was kept for it. Nothing happens if there is none.
+    TakeEarly,
     /// What an operator makes of an incident.
     Resolve(Resolution),
     /// An operator withdraws a branch; its step then counts as skipped, or the branch ends.
@@ -169,6 +173,10 @@ pub enum Action {
     },
     /// The lock that a wait waits for is its own.
     Grant,
+    /// The execution that a wait waits for is to start.
+    Call(Call),
+    /// What came of it.
+    Hear(News),
     /// The instant of a wait has come. Nothing happens if it has not.
     Wake,
 }
@@ -213,7 +221,7 @@ struct Pending {
     command: Command,
     /// The row of `commands` that it is, if it is one.
     row: Option<Uuid>,
-    /// For starts: the id, fixed so that a repeated transaction makes the same execution.
+    /// For starts from outside: the id, fixed so that a repeated transaction makes the same execution.
     id: Uuid,
     /// For starts: what will run.
     graph: Option<Arc<Graph>>,
@@ -337,8 +345,18 @@ fn span(batch: &[Pending]) -> tracing::Span {
 impl Pending {
     /// Whether only the catalog knows what it would run.
     fn asks_the_catalog(&self) -> bool {
-        let new = matches!(&self.command.target, Target::New(new) if new.simulated.is_none());
-        new && self.graph.is_none() && self.barred.is_none()
+        self.runs().is_some() && self.graph.is_none() && self.barred.is_none()
+    }
+
+    /// The workflow that it starts an execution of, and the version if it is not the current one.
+    fn runs(&self) -> Option<(Uuid, Option<i32>)> {
+        match (&self.command.target, &self.command.action) {
+            (Target::New(new), _) if new.simulated.is_none() => {
+                Some((new.workflow_id, new.origin.version()))
+            }
+            (_, Action::Call(call)) => Some((call.workflow_id, None)),
+            _ => None,
+        }
     }
 
     fn answer(mut self, result: Result<Done>) {

@@ -62,9 +62,13 @@ pub(super) fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Ve
                 | engine::Answer::Throw { .. }
         )
     );
-    let awaited = matches!(action, Action::Deliver(_));
+    let awaited = matches!(action, Action::Deliver(_) | Action::TakeEarly);
     match missing {
         Some(Missing::Busy) => Verdict::Busy,
+        // A row of `commands` that is refused can have no effect any more.
+        _ if matches!(action, Action::Call(_) | Action::Hear(_)) => {
+            Verdict::Refused(Error::not_found("wait", id))
+        }
         _ if matches!(action, Action::Wake) => Verdict::Done(Uuid::nil().into()),
         Some(Missing::Over) => Verdict::Refused(refused(Refusal::BranchGone, action)),
         _ if awaited => Verdict::Refused(refused(Refusal::BranchGone, action)),
@@ -96,7 +100,7 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
         Refusal::BranchGone if matches!(action, Action::Leave { .. }) => {
             Error::precondition("WAIT_OVER", "the branch has gone on")
         }
-        Refusal::BranchGone if matches!(action, Action::Deliver(_)) => {
+        Refusal::BranchGone if matches!(action, Action::Deliver(_) | Action::TakeEarly) => {
             Error::precondition("SIGNAL_NOT_AWAITED", "nobody waits for the signal any more")
         }
         Refusal::ExecutionFinished(_) if !matches!(action, Action::Answer(_)) => {

@@ -163,6 +163,7 @@ impl Rows {
         rows.error_code.push(failure.map(|f| f.code.clone()));
         rows.closing_as.push(closing_as(execution));
         rows.simulation.push(loaded.simulation);
+        rows.parent_execution_id.push(parent(execution));
         rows.event_count.push(execution.event_count);
         rows.business_key.push(birth.business_key);
         rows.restarted_from_id.push(birth.restarted_from);
@@ -191,6 +192,7 @@ impl Rows {
             restarted_from_id: birth.restarted_from,
             schedule_id: birth.schedule,
             started_by: Some(birth.started_by.clone()),
+            parent_execution_id: parent(execution),
             waits: Some(Json(waits.collect())),
         };
         self.shown.insert(execution.id, Box::new(shown));
@@ -325,6 +327,12 @@ fn failure(execution: &Execution) -> Option<&Failure> {
     execution.failure.as_ref().or(closing)
 }
 
+/// The execution that started it.
+fn parent(execution: &Execution) -> Option<Uuid> {
+    let parent = execution.memory.parent.as_ref();
+    parent.map(|parent| parent.execution_id)
+}
+
 /// What an execution that is being undone will be.
 fn closing_as(execution: &Execution) -> Option<String> {
     let closing = execution.memory.closing.as_ref()?;
@@ -341,6 +349,7 @@ fn wait(graph: &Graph, branch: &Branch) -> Wait {
         Hold::Join { .. } => ("join", None, None),
         Hold::Items { .. } => ("children", None, None),
         Hold::Lock { .. } => ("lock", None, None),
+        Hold::Child { .. } => ("children", None, None),
         Hold::Signal { .. } => ("signal", None, None),
         Hold::Incident { .. } => ("incident", None, None),
     };
@@ -466,6 +475,7 @@ mod tests {
                 business_key: vec![None],
                 restarted_from_id: vec![None],
                 schedule_id: vec![None],
+                parent_execution_id: vec![None],
             },
             ..Rows::default()
         };

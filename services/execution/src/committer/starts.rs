@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::Error;
+use tonic::Code;
 use uuid::Uuid;
 
-use super::{Pending, Shared, Target, stopping};
+use super::{Pending, Shared, stopping};
 
 /// How long a batch waits for the catalog. Starts that take longer come back when they are prepared, so that
 /// a catalog that is silent stops nothing but them.
@@ -16,7 +17,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Whether nothing is wrong with the commands: the database or the catalog is away.
 pub(super) fn is_outage(error: &Error) -> bool {
-    error.code() == tonic::Code::Unavailable
+    error.code() == Code::Unavailable
 }
 
 /// What of a batch may be written now: all of it, unless the catalog is slow.
@@ -43,9 +44,19 @@ pub(super) async fn ready(shared: &Arc<Shared>, batch: Vec<Pending>) -> Vec<Pend
     batch
 }
 
+/// Whether a start that may not be goes on all the same.
+fn is_kept(pending: &Pending, error: &Error) -> bool {
+    if pending.row.is_some() {
+        // The step that asked for it fails, unless that may change by itself.
+        return matches!(error.code(), Code::NotFound | Code::FailedPrecondition);
+    }
+    // A repetition of a start that succeeded finds it, whatever the workflow has become since.
+    pending.command.request.is_some() && !is_outage(error)
+}
+
 /// Finds out what starts would run; answers those that may not start.
 async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
-    let asked: HashSet<_> = batch.iter().filter_map(runs).collect();
+    let asked: HashSet<_> = batch.iter().filter_map(Pending::runs).collect();
     if asked.is_empty() {
         return batch;
     }
@@ -73,12 +84,9 @@ async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
     }
     let mut ready = Vec::with_capacity(batch.len());
     for mut pending in batch {
-        let graph = runs(&pending).and_then(|runs| graphs.get(&runs).cloned());
+        let graph = pending.runs().and_then(|runs| graphs.get(&runs).cloned());
         match graph {
-            // A repetition of a start that succeeded finds it, whatever the workflow has become since.
-            Some(Err(error)) if pending.command.request.is_none() || is_outage(&error) => {
-                pending.answer(Err(error));
-            }
+            Some(Err(error)) if !is_kept(&pending, &error) => pending.answer(Err(error)),
             Some(Err(error)) => {
                 pending.barred = Some(error);
                 ready.push(pending);
@@ -91,14 +99,4 @@ async fn prepare(shared: &Shared, batch: Vec<Pending>) -> Vec<Pending> {
         }
     }
     ready
-}
-
-/// The workflow that a command starts an execution of, and the version if it is not the current one.
-fn runs(pending: &Pending) -> Option<(Uuid, Option<i32>)> {
-    match &pending.command.target {
-        Target::New(new) if new.simulated.is_none() => {
-            Some((new.workflow_id, new.origin.version()))
-        }
-        _ => None,
-    }
 }

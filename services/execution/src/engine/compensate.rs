@@ -53,6 +53,7 @@ impl Step<'_> {
 
     /// Ends the execution after everything that can be undone has been.
     pub(super) fn close(&mut self, closing: Closing) {
+        self.call_off_all();
         // Decided once: a failure while undoing changes nothing of it.
         let closing = self.execution.memory.closing.take().unwrap_or(closing);
         if self.execution.memory.to_undo.is_empty() {

@@ -131,7 +131,7 @@ impl Step<'_> {
     }
 
     /// Begins the next attempt at a branch's step.
-    pub(super) fn try_again(&mut self, branch: &Branch, times: Times, hold: Hold) {
+    pub(super) fn try_again(&mut self, branch: &Branch, times: Times, hold: Hold) -> i32 {
         let (activation, attempt) = (branch.activation, branch.attempt + 1);
         let seq = self.begin_attempt(branch.step, activation, attempt, times, hold);
         if let Some(next) = self.execution.branches.last_mut() {
@@ -152,5 +152,6 @@ impl Step<'_> {
         if let Some(arrived) = memory.arrived.remove(&branch.seq) {
             memory.arrived.insert(seq, arrived);
         }
+        seq
     }
 }

@@ -2,6 +2,7 @@
 //! Invariant: a refused command changes nothing, and a final status never changes.
 
 mod answer;
+mod child;
 mod compensate;
 mod foreach;
 mod incident;
@@ -27,6 +28,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 pub use answer::{Actor, Answer, Decision};
+pub use child::{Call, Ending, News, Parent};
 pub use foreach::Item;
 pub use incident::{PARKED, Resolution};
 pub use leave::LEFT;
@@ -83,6 +85,8 @@ pub enum Command {
         reason: String,
         goes_on: bool,
     },
+    /// A branch hears of the execution that it asked for.
+    Hear { seq: i32, news: News },
     /// A branch ends, whoever decided it: used by simulations.
     Settle { seq: i32, outcome: Outcome },
     /// End the execution as CANCELLED, at once or after undoing what was done.
@@ -206,6 +210,7 @@ pub fn advance(
             reason,
             goes_on,
         } => step.leave(seq, &actor, &reason, goes_on)?,
+        Command::Hear { seq, news } => step.hear(seq, news)?,
         Command::Settle { seq, outcome } => {
             let branch = step.take(seq)?;
             step.settle(branch, outcome);

@@ -126,7 +126,8 @@ impl Step<'_> {
                     Hold::Timer { .. }
                     | Hold::Join { .. }
                     | Hold::Items { .. }
-                    | Hold::Signal { .. } => StepStatus::Running,
+                    | Hold::Signal { .. }
+                    | Hold::Child { .. } => StepStatus::Running,
                     _ => StepStatus::Pending,
                 };
                 let log = self.log(branch, status);
@@ -192,20 +193,12 @@ impl Step<'_> {
                 self.wait_for_signal(branch, name, correlation.as_ref());
             }
             Kind::End(end) => self.end_all(&branch, end),
+            Kind::Subworkflow(called) => self.call(branch, called),
             Kind::Transform(outputs) => {
-                let outcome = self.with_scope(&Value::Null, branch.item.as_ref(), |scope| {
-                    let mut object = Map::new();
-                    for (key, source) in outputs {
-                        match source.evaluate(scope) {
-                            Ok(value) => drop(object.insert(key.clone(), value)),
-                            Err(error) => {
-                                let message = format!("output.{key}: {error}");
-                                return Outcome::Failed(Failure::new("EXPRESSION_FAILED", message));
-                            }
-                        }
-                    }
-                    done(object, None)
-                });
+                let outcome = match self.evaluate(&branch, outputs, "output") {
+                    Ok(object) => done(object, None),
+                    Err(message) => Outcome::Failed(Failure::new("EXPRESSION_FAILED", message)),
+                };
                 self.settle(branch, outcome);
             }
             Kind::Wait(until) => match self.instant(&branch, until) {

@@ -119,13 +119,14 @@ impl Step<'_> {
         context.overlay(&step.name, output, true);
     }
 
-    /// When the next attempt may begin, if the policy grants one. Only jobs are retried: what the
-    /// engine computes itself would fail the same way, and a person's timeout is final.
+    /// When the next attempt may begin, if the policy grants one. Only jobs and subworkflows are retried: what
+    /// the engine computes itself would fail the same way, and a person's timeout is final.
     fn retry_at(&self, branch: &Branch) -> Option<DateTime<Utc>> {
         let node = &self.graph.nodes[branch.step];
         let retry = &node.retry;
         let attempt = u32::try_from(branch.attempt).expect("attempts count from 1");
-        if !matches!(node.kind, Kind::Job { .. }) || attempt >= retry.max_attempts {
+        let is_retried = matches!(node.kind, Kind::Job { .. } | Kind::Subworkflow(_));
+        if !is_retried || attempt >= retry.max_attempts {
             return None;
         }
         let available_at = later(self.now, retry.delay(attempt, self.jitter(branch)));
@@ -162,6 +163,9 @@ impl Step<'_> {
             assigned_at: None,
             started_at: self.now,
         };
+        if matches!(self.graph.nodes[branch.step].kind, Kind::Subworkflow(_)) {
+            return self.call_again(&branch, times);
+        }
         let hold = self.job(branch.step, available_at);
         self.try_again(&branch, times, hold);
     }
@@ -279,10 +283,12 @@ impl Step<'_> {
         self.execution.failure = failure;
         self.execution.completed_at = Some(self.now);
         self.execution.event_count += 1;
+        self.report();
     }
 
     /// Writes the final log of an attempt.
     pub(super) fn end(&mut self, branch: &Branch, status: StepStatus, fill: impl FnOnce(&mut Log)) {
+        self.call_off(branch, false);
         self.execution.event_count += 1;
         let mut log = self.log(branch, status);
         log.completed_at = Some(self.now);
@@ -311,6 +317,7 @@ impl Step<'_> {
             Hold::Signal { name, .. } => {
                 failed("TIMEOUT", &format!("signal {name:?} did not come in time"))
             }
+            Hold::Child { .. } => failed("TIMEOUT", "the execution was not over in time"),
             Hold::Join { .. } => failed("TIMEOUT", "the other branches did not come in time"),
             Hold::Items { .. } => failed("TIMEOUT", "the items were not completed in time"),
             // Whoever has waited in vain does not queue up again.
@@ -327,7 +334,12 @@ impl Step<'_> {
             ),
             Hold::Job { .. } => failed("TIMEOUT", "the worker took longer than the step allows"),
         };
-        let branch = self.take(seq)?;
+        let mut branch = self.take(seq)?;
+        if matches!(branch.hold, Hold::Child { .. }) {
+            // It would have undone what it did, had it failed by itself.
+            self.call_off(&branch, true);
+            branch.hold = Hold::Runnable;
+        }
         self.settle(branch, outcome);
         Ok(())
     }

@@ -8,6 +8,7 @@ use model::scope::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::message::Message;
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold};
 use super::{Refusal, Step};
@@ -87,9 +88,13 @@ impl Step<'_> {
         let early = early.map(|at| kept.remove(at));
         let seq = branch.seq;
         self.execution.branches.push(branch);
-        if let Some(early) = early {
-            self.deliver(seq, early.data)
-                .expect("it waits for this signal");
+        match early {
+            Some(early) => {
+                let delivered = self.deliver(seq, early.data);
+                delivered.expect("it waits for this signal");
+            }
+            None if key.is_some() => self.change.messages.push(Message::Await { seq }),
+            None => {}
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::child::Parent;
 use super::compensate::Closing;
 use super::foreach::{Item, Loop};
 use super::message::Message;
@@ -74,6 +75,9 @@ pub struct Memory {
     /// What a restarted execution may still take over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<Reuse>,
+    /// Set if another execution started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
 }
 
 impl Memory {
@@ -94,6 +98,7 @@ impl Memory {
             to_undo: Vec::new(),
             closing: None,
             reuse: None,
+            parent: None,
         }
     }
 
@@ -210,6 +215,9 @@ pub enum Hold {
     Items { due_at: Option<DateTime<Utc>> },
     /// A lock. Starts when a step that needs one is reached; ended when it is given, or by `due_at`.
     Lock { due_at: Option<DateTime<Utc>> },
+    /// An execution that has the branch's id. Starts when a subworkflow step is reached or retried; ended by that
+    /// execution's end, by its start if that is enough, by its refusal or by `due_at`.
+    Child { due_at: Option<DateTime<Utc>> },
     /// An operator. Starts when a step that parks has failed for good; ended by a resolution.
     Incident { failure: Failure },
 }
@@ -224,7 +232,8 @@ impl Hold {
             | Self::Join { due_at }
             | Self::Items { due_at }
             | Self::Lock { due_at }
-            | Self::Signal { due_at, .. } => *due_at,
+            | Self::Signal { due_at, .. }
+            | Self::Child { due_at } => *due_at,
             Self::Timer { until } => Some(*until),
             Self::Incident { .. } => None,
         }

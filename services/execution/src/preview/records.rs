@@ -110,10 +110,12 @@ impl<'a> Records<'a> {
                 }
                 Some(it) => (as_recorded(from, it), Next::Resolve(it)),
             },
-            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } => match recorded {
-                None => unknown(NEVER),
-                Some(it) => self.answer(branch, it),
-            },
+            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } | Hold::Child { .. } => {
+                match recorded {
+                    None => unknown(NEVER),
+                    Some(it) => self.answer(branch, it),
+                }
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::answer::{Filled, fill};
 use super::{
-    Change, explain, incidents, openings, preview, restarts, search, signals, simulation, starts,
-    steps, stuck, view, watch, watch_many,
+    Change, broadcast, explain, incidents, openings, preview, restarts, search, signals,
+    simulation, starts, steps, stuck, view, watch, watch_many,
 };
 use crate::committer::{Action, Command, Target};
 use crate::state::Service;
@@ -263,7 +263,7 @@ impl ExecutionService for Executions {
         &self,
         request: Request<pb::BroadcastSignalRequest>,
     ) -> Result<Response<pb::BroadcastSignalResponse>, Status> {
-        let told = signals::to_all(&self.service, request.into_inner()).await?;
+        let told = broadcast::to_all(&self.service, request).await?;
         Ok(Response::new(told))
     }
 

@@ -2,6 +2,7 @@
 //! it at once, before it does anything.
 
 pub mod answer;
+mod broadcast;
 mod bulk;
 mod executions;
 mod explain;

@@ -15,6 +15,7 @@ const FILTER: &[(&str, Kind)] = &[
     ("workflow_id", Kind::Uuid),
     ("client_id", Kind::Uuid),
     ("status", Kind::Words(ExecutionStatus::WORDS)),
+    ("parent_execution_id", Kind::Uuid),
     ("started_at", Kind::Instant),
     ("completed_at", Kind::Instant),
     ("updated_at", Kind::Instant),
@@ -59,6 +60,7 @@ pub fn parse(text: &str) -> Result<executions::Filter> {
         restarted_from_id: filter.uuid("restarted_from_id"),
         schedule_id: filter.uuid("schedule_id"),
         metadata,
+        parent_execution_id: filter.uuid("parent_execution_id"),
         ids: None,
         is_open: false,
     })

@@ -176,6 +176,7 @@ fn execution_row(execution: engine::Execution, input: Map<String, Value>) -> Exe
         error,
         error_code,
         closing_as: None,
+        parent_execution_id: None,
         revision: 1,
         business_key: None,
         restarted_from_id: None,

@@ -38,6 +38,7 @@ pub fn execution(row: Execution, waits: Vec<pb::Wait>) -> pb::Execution {
         restarted_from_id: id(row.restarted_from_id),
         schedule_id: id(row.schedule_id),
         started_by: row.started_by.unwrap_or_default(),
+        parent_execution_id: id(row.parent_execution_id),
     }
 }
 
@@ -125,7 +126,12 @@ fn reason(row: &Wait, kind: pb::WaitKind, graph: &Graph) -> String {
             format!("an operator, after {code}: {message}")
         }
         pb::WaitKind::Join => "other branches to come".to_owned(),
-        pb::WaitKind::Children => "its items".to_owned(),
+        pb::WaitKind::Children => {
+            match graph.node_of(row.step_id).map(|at| &graph.nodes[at].kind) {
+                Some(Kind::Subworkflow(_)) => format!("execution {}", row.id),
+                _ => "its items".to_owned(),
+            }
+        }
         pb::WaitKind::Lock => format!("the lock {:?}", row.lock_key.as_deref().unwrap_or_default()),
         pb::WaitKind::Unspecified => String::new(),
     }

@@ -69,7 +69,7 @@ impl Others for Answering<'_> {
             Hold::Lock { due_at } if !self.free.contains(&branch.seq) => never_or(*due_at),
             Hold::Lock { .. } => answered(from),
             Hold::Join { due_at } | Hold::Items { due_at } => never_or(*due_at),
-            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } => {
+            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } | Hold::Child { .. } => {
                 let mock = self.turns.get(&branch.seq);
                 let delay = mock.map_or(Duration::ZERO, |mock| mock.delay);
                 let answer = answered(later(from, delay));
@@ -99,7 +99,7 @@ impl Others for Answering<'_> {
                 },
                 resolution: Resolution::GiveUp,
             },
-            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } => {
+            Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } | Hold::Child { .. } => {
                 let deadline = self.deadline(branch);
                 let mock = self.turns.remove(&seq);
                 if !matches!(mock.map(|mock| &mock.reply), Some(Reply::QueueTimeout)) {
@@ -171,7 +171,7 @@ fn free_locks(branches: &[Branch]) -> HashSet<i32> {
 fn waits(hold: &Hold) -> bool {
     matches!(
         hold,
-        Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. }
+        Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. } | Hold::Child { .. }
     )
 }
 

@@ -33,6 +33,8 @@ pub struct Execution {
     pub restarted_from_id: Option<Uuid>,
     pub schedule_id: Option<Uuid>,
     pub started_by: Option<String>,
+    /// Which execution started it.
+    pub parent_execution_id: Option<Uuid>,
     /// What it waits for, of the same moment; not read in lists.
     pub waits: Option<Json<Vec<Wait>>>,
 }
@@ -75,6 +77,7 @@ pub struct Filter {
     pub schedule_id: Option<Uuid>,
     /// An object that the metadata without its input must contain.
     pub metadata: Option<Value>,
+    pub parent_execution_id: Option<Uuid>,
     /// One of these.
     pub ids: Option<Vec<Uuid>>,
     /// Leaves out what is over.
@@ -124,7 +127,7 @@ pub async fn get_all(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<
         select id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
                workflow_version, error, error_code, closing_as::text, revision,
-               business_key, restarted_from_id, schedule_id, started_by,
+               business_key, restarted_from_id, schedule_id, started_by, parent_execution_id,
                (select coalesce(json_agg(w order by w.created_at, w.id), '[]')
                   from (select id, step_id, kind, created_at, wake_at, available_at, job_type, held_by,
                                task_group, assignees, signal_name, correlation,
@@ -273,6 +276,7 @@ macro_rules! statement {
                                 where w.execution_id = e.id
                                   and ($17::uuid is null or w.step_id = $17)
                                   and ($18::text is null or w.kind = $18)))
+               and ($23::uuid is null or parent_execution_id = $23)
                and (not $19::bool or status in ('PENDING', 'RUNNING'))
                and ($20::text is null or business_key = $20)
                and ($21::uuid is null or restarted_from_id = $21)
@@ -305,6 +309,7 @@ macro_rules! statement {
             $filter.business_key,
             $filter.restarted_from_id,
             $filter.schedule_id,
+            $filter.parent_execution_id
         )
         .fetch($conn)
     }};
@@ -323,7 +328,7 @@ pub fn list<'c>(
         r#"id, workflow_id, client_id, status::text as "status!", started_at, completed_at,
                    metadata as "metadata: Json<Map<String, Value>>", created_at, updated_at,
                    workflow_version, error, error_code, closing_as::text, revision,
-                   business_key, restarted_from_id, schedule_id, started_by,
+                   business_key, restarted_from_id, schedule_id, started_by, parent_execution_id,
                    null::json as "waits: Json<Vec<Wait>>""#,
         conn,
         filter,

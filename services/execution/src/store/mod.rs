@@ -6,6 +6,7 @@ pub mod commands;
 pub mod contexts;
 pub mod executions;
 pub mod jobs;
+pub mod kept_signals;
 pub mod load;
 pub mod locks;
 pub mod logs;

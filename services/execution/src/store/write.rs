@@ -27,6 +27,7 @@ pub struct NewExecutions {
     pub business_key: Vec<Option<String>>,
     pub restarted_from_id: Vec<Option<Uuid>>,
     pub schedule_id: Vec<Option<Uuid>>,
+    pub parent_execution_id: Vec<Option<Uuid>>,
 }
 
 pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) -> sqlx::Result<()> {
@@ -38,17 +39,18 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         insert into execution.workflow_executions (
             id, workflow_id, client_id, status, started_at, completed_at, metadata, created_at, updated_at,
             workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
-            business_key, restarted_from_id, schedule_id)
+            business_key, restarted_from_id, schedule_id, parent_execution_id)
         select id, workflow_id, client_id, status::execution.execution_status, started_at, completed_at,
             metadata, started_at, updated_at, workflow_version, started_by, error, error_code, simulation,
-            event_count, closing_as::execution.execution_status, business_key, restarted_from_id, schedule_id
+            event_count, closing_as::execution.execution_status, business_key, restarted_from_id, schedule_id,
+            parent_execution_id
         from unnest(
             $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
             $7::jsonb[], $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[],
-            $13::bool[], $14::int[], $15::text[], $16::text[], $17::uuid[], $18::uuid[])
+            $13::bool[], $14::int[], $15::text[], $16::text[], $17::uuid[], $18::uuid[], $19::uuid[])
         as new (id, workflow_id, client_id, status, started_at, completed_at, metadata, updated_at,
             workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
-            business_key, restarted_from_id, schedule_id)",
+            business_key, restarted_from_id, schedule_id, parent_execution_id)",
         &rows.id,
         &rows.workflow_id,
         &rows.client_id,
@@ -67,6 +69,7 @@ pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) ->
         &rows.business_key as &[Option<String>],
         &rows.restarted_from_id as &[Option<Uuid>],
         &rows.schedule_id as &[Option<Uuid>],
+        &rows.parent_execution_id as &[Option<Uuid>],
     )
     .execute(conn)
     .await

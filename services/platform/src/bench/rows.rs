@@ -53,6 +53,7 @@ pub fn executions(ids: &Ids, count: usize, status: &str, events: i32) -> NewExec
         business_key: vec![None; count],
         restarted_from_id: vec![None; count],
         schedule_id: vec![None; count],
+        parent_execution_id: vec![None; count],
     }
 }
 

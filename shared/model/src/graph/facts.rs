@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 
+use uuid::Uuid;
+
 use super::labels::quoted;
 use crate::condition::check::missing;
 use crate::definition::Definition;
-use crate::kind::{Kind, Output, Settings, StepType};
+use crate::kind::{Field, Kind, Output, Settings, StepType};
 use crate::known::{Known, Types};
 use crate::problem::{Problem, did_you_mean};
 use crate::scope::{Path, Root, Segment};
@@ -100,6 +102,10 @@ impl<'a> Facts<'a> {
         }
     }
 
+    pub(super) fn workflow_id(&self) -> Uuid {
+        self.definition.workflow_id
+    }
+
     /// A field of the data is known only where the step that has just finished has surely set it.
     fn data(&self, segments: &[Segment], place: Place) -> Known {
         let Place::Leaving {
@@ -184,7 +190,15 @@ impl<'a> Facts<'a> {
             (Output::Nothing, _) => {
                 return Known::Missing(format!("{name} is a {word}, which has no output"));
             }
-            (Output::Fields(fields), _) => fields.iter().map(|field| field.name).collect(),
+            (Output::Fields(fields), _) => {
+                let key = segments.first();
+                let named =
+                    |field: &Field| matches!(key, Some(Segment::Key(key)) if field.name == key);
+                if fields.iter().any(|field| named(field) && !field.always) {
+                    return Known::Nothing;
+                }
+                fields.iter().map(|field| field.name).collect()
+            }
             (Output::Expressions, Kind::Transform(output)) => {
                 output.iter().map(|(key, _)| key.as_str()).collect()
             }
@@ -207,7 +221,7 @@ impl<'a> Facts<'a> {
             (Output::Fields(fields), _) => {
                 let mut fields = fields.iter();
                 fields
-                    .find(|field| field.name == key)
+                    .find(|field| field.always && field.name == key)
                     .map(|field| field.types)
             }
             (Output::Expressions, Kind::Transform(output)) => {

@@ -72,6 +72,19 @@ pub struct Edge {
     pub is_catch: bool,
 }
 
+/// The workflows that a definition's steps run, each with the place that names it; malformed ids are left out.
+pub fn called(definition: &Definition) -> Vec<(String, Uuid)> {
+    let steps = definition.steps.iter().enumerate();
+    let mut labels = None;
+    let calls = steps.filter(|(_, step)| step.step_type == "subworkflow");
+    let named = calls.filter_map(|(at, step)| {
+        let id = kind::uuid(step.config.get("workflowId")?).ok()?;
+        let labels = labels.get_or_insert_with(|| Labels::of(definition));
+        Some((format!("{}.config.workflowId", labels.step(at)), id))
+    });
+    named.collect()
+}
+
 impl Graph {
     /// Accepts a definition, with warnings, or returns everything that is wrong with it.
     pub fn parse(definition: Definition) -> Result<(Self, Vec<Problem>), Vec<Problem>> {

@@ -113,6 +113,19 @@ pub(super) fn check_references(
                 let path = format!("{config}.items");
                 facts.warn([field], Place::Config, &path, problems);
             }
+            Some(Kind::Subworkflow(called)) => {
+                for (key, expression) in called.input.iter().flatten() {
+                    let path = format!("{config}.input.{key}");
+                    facts.warn(expression.paths(), Place::Config, &path, problems);
+                }
+                if called.workflow_id == facts.workflow_id() {
+                    problems.push(Problem::warning(
+                        format!("{config}.workflowId"),
+                        "SUBWORKFLOW_CALLS_ITSELF",
+                        "this workflow runs itself: executions that are started by each other may be 8 deep",
+                    ));
+                }
+            }
             Some(Kind::Wait(WaitUntil::Field(field))) => {
                 let path = format!("{config}.untilField");
                 facts.warn([field], Place::Config, &path, problems);

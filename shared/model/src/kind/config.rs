@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::table::{Choice, Form, Only, Setting};
 use crate::cel::Cel;
@@ -27,6 +28,7 @@ enum Read {
     Count(u32),
     Expression(Cel),
     Expressions(Vec<(String, Cel)>),
+    Uuid(Uuid),
     Object(Settings),
     /// Nobody but the table asks for it.
     Kept,
@@ -54,6 +56,7 @@ impl Settings {
     taken!(count, Count, u32);
     taken!(expression, Expression, Cel);
     taken!(expressions, Expressions, Vec<(String, Cel)>);
+    taken!(uuid, Uuid, Uuid);
     taken!(object, Object, Settings);
 }
 
@@ -148,7 +151,7 @@ impl<'a> Config<'a> {
 
     fn value(&mut self, setting: &Setting, value: &'a Value) -> Option<Read> {
         let read = match &setting.form {
-            Form::Expressions(empty) => return self.expressions(setting.key, value, empty),
+            Form::Expressions(empty) => return self.expressions(setting.key, value, *empty),
             Form::Object(settings) => return self.object(setting.key, value, settings),
             Form::Duration => {
                 return duration(value)
@@ -176,6 +179,7 @@ impl<'a> Config<'a> {
                 crate::instant::parse(value.as_str().unwrap_or_default()).map(Read::Instant)
             }
             Form::Path => path(value).map(Read::Path),
+            Form::Uuid => uuid(value).map(Read::Uuid),
             Form::Number { min, max } => (value.as_f64())
                 .filter(|number| (min..=max).contains(&number))
                 .map(Read::Number)
@@ -206,12 +210,12 @@ impl<'a> Config<'a> {
         Some(Read::Object(read))
     }
 
-    fn expressions(&mut self, key: &str, value: &'a Value, empty: &str) -> Option<Read> {
+    fn expressions(&mut self, key: &str, value: &'a Value, empty: Option<&str>) -> Option<Read> {
         let Some(fields) = value.as_object() else {
             self.error(key, "CONFIG_INVALID", "must be an object");
             return None;
         };
-        if fields.is_empty() {
+        if let Some(empty) = empty.filter(|_| fields.is_empty()) {
             self.error(key, "CONFIG_MISSING", empty);
         }
         let mut expressions = Vec::new();
@@ -288,6 +292,14 @@ fn duration(value: &Value) -> Result<Duration, String> {
         return Err("must be longer than no time at all".to_owned());
     }
     Ok(read)
+}
+
+pub(crate) fn uuid(value: &Value) -> Result<Uuid, String> {
+    let text = value.as_str().filter(|text| text.len() == 36);
+    let read = text.and_then(|text| Uuid::try_parse(text).ok());
+    read.ok_or_else(|| {
+        "must be a UUID, such as \"018f3b5e-7a10-7c4e-9a53-2f7d1c0b9e64\"".to_owned()
+    })
 }
 
 fn path(value: &Value) -> Result<Path, String> {

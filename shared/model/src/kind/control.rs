@@ -1,8 +1,12 @@
 //! Step types that steer branches. Invariant: a word that is not one of those listed is refused, never
 //! taken for the default.
 
+use uuid::Uuid;
+
 use super::config;
-use super::table::{Form, Only, Output, Setting, StepType, default, optional};
+use super::table::{Field, Form, Only, Output, Setting, StepType, default, optional};
+use crate::cel::Cel;
+use crate::known::Types;
 
 /// When a join lets one branch go on for all that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,16 @@ pub enum Rest {
 pub struct End {
     /// Code and message; none: the execution is COMPLETED.
     pub failure: Option<(String, String)>,
+}
+
+/// What a `subworkflow` step runs.
+#[derive(Debug, Clone)]
+pub struct Called {
+    pub workflow_id: Uuid,
+    /// Its input, one expression a key; none: all of the data.
+    pub input: Option<Vec<(String, Cel)>>,
+    /// Whether the step is done when the execution is over; else as soon as it has started.
+    pub waits: bool,
 }
 
 pub(super) const PARALLEL: StepType = StepType {
@@ -90,8 +104,9 @@ pub(super) const SIGNAL: StepType = StepType {
     word: "signal",
     title: "Signal",
     description: "Waits for a named message: SignalExecution sends one to an execution, where it is kept if it \
-                  comes early; BroadcastSignal to all that wait. Its data is the output. With a timeout, and a \
-                  transition that catches TIMEOUT, it is a race.",
+                  comes early; BroadcastSignal sends one to all that wait, and can keep one with a correlation for \
+                  who will. Its data is the output. With a timeout, and a transition that catches TIMEOUT, it is a \
+                  race.",
     settings: &[
         Setting {
             required: Some("must name the signal, for instance \"payment-received\""),
@@ -148,6 +163,60 @@ pub(super) const END: StepType = StepType {
     output: Output::Nothing,
     example: r#"{"status": "FAILED", "errorCode": "REJECTED", "message": "the offer was turned down"}"#,
 };
+
+pub(super) const SUBWORKFLOW: StepType = StepType {
+    word: "subworkflow",
+    title: "Subworkflow",
+    description: "Starts an execution of another workflow of the same client, of the version that is current then, \
+                  and waits for its end. If it fails, the step fails with its error code; if it is cancelled, with \
+                  SUBWORKFLOW_CANCELLED; if it may not start, with the reason. An execution whose step is withdrawn \
+                  or times out is cancelled.",
+    settings: &[
+        Setting {
+            required: Some("must be the UUID of a workflow"),
+            ..optional("workflowId", Form::Uuid, "The UUID of the workflow.")
+        },
+        optional(
+            "input",
+            Form::Expressions(None),
+            "A CEL expression for each field of its input; a constant text is \"'…'\". At most 2 KiB each. \
+             Default: all of the data.",
+        ),
+        default(
+            optional(
+                "mode",
+                Form::OneOf(&["CALL", "START"]),
+                "Whether the step is done when the execution is over, or as soon as it has started.",
+            ),
+            "\"CALL\"",
+        ),
+    ],
+    choice: None,
+    only: &[],
+    output: Output::Fields(&[
+        Field {
+            name: "executionId",
+            always: true,
+            types: Types::TEXT,
+            description: "The UUID of the execution.",
+        },
+        Field {
+            name: "result",
+            always: false,
+            types: Types::OBJECT,
+            description: "With mode CALL: the output of that step of it which was done last, of those that have one.",
+        },
+    ]),
+    example: r#"{"workflowId": "018f3b5e-7a10-7c4e-9a53-2f7d1c0b9e64", "input": {"order": "data.orderId"}, "timeout": "2d"}"#,
+};
+
+pub(super) fn called(read: &mut config::Settings) -> Option<Called> {
+    Some(Called {
+        workflow_id: read.uuid("workflowId")?,
+        input: read.expressions("input"),
+        waits: read.text("mode").as_deref() != Some("START"),
+    })
+}
 
 /// None if it cannot be told how many branches are needed.
 pub(super) fn join(read: &mut config::Settings) -> Option<Join> {

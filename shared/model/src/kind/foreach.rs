@@ -103,16 +103,19 @@ pub(super) const FOREACH: StepType = StepType {
     output: Output::Fields(&[
         Field {
             name: "results",
+            always: true,
             types: Types::LIST,
             description: "The output of each item, in their order; null where there is none.",
         },
         Field {
             name: "completed",
+            always: true,
             types: Types::NUMBER,
             description: "How many items were completed.",
         },
         Field {
             name: "failed",
+            always: true,
             types: Types::NUMBER,
             description: "How many items failed.",
         },

@@ -17,11 +17,12 @@ use crate::cel::Cel;
 use crate::retry::Retry;
 use crate::scope::Path;
 
-pub use control::{End, Join, Needed, Rest};
+pub(crate) use config::uuid;
+pub use control::{Called, End, Join, Needed, Rest};
 pub use foreach::{Foreach, Items, MOST_ITEMS};
 pub(crate) use parse::parse;
-pub(crate) use table::Output;
 pub use table::StepType;
+pub(crate) use table::{Field, Output};
 
 /// Step types that the engine itself understands; every other word is a job.
 pub const BUILT_IN: &[&str] = &[
@@ -36,10 +37,11 @@ pub const BUILT_IN: &[&str] = &[
     "wait",
     "signal",
     "end",
+    "subworkflow",
 ];
 
 /// Words that will be built in: taken as jobs today, workflows would change their meaning then.
-pub const RESERVED: &[&str] = &["http", "subworkflow"];
+pub const RESERVED: &[&str] = &["http"];
 
 /// What a step does.
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ pub enum Kind {
     },
     /// The whole execution ends.
     End(End),
+    /// Another workflow runs.
+    Subworkflow(Called),
     /// Time passes.
     Wait(WaitUntil),
     /// An external worker does it.
@@ -90,6 +94,7 @@ impl Kind {
             | Self::DataEntry(_)
             | Self::Wait(_)
             | Self::Signal { .. }
+            | Self::Subworkflow(_)
             | Self::Job { .. } => true,
             // As what it does for an item does; there may be no item.
             Self::Foreach(_) => true,

@@ -62,6 +62,7 @@ fn kind(word: &str, read: &mut config::Settings) -> Option<Kind> {
             correlation: read.path("correlation"),
         },
         "end" => Kind::End(control::end(read)),
+        "subworkflow" => Kind::Subworkflow(control::called(read)?),
         "wait" => Kind::Wait(
             (read.duration("duration").map(WaitUntil::For))
                 .or_else(|| read.instant("until").map(WaitUntil::At))

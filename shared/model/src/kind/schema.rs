@@ -14,6 +14,9 @@ const DURATION: &str = "^(?=.*[1-9])(?:([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?(
 const WORD: &str = "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*\
                     [^\\s\\u0000-\\u001f\\u007f-\\u009f])?$";
 
+/// As `Uuid` reads it with its hyphens.
+const UUID: &str = "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$";
+
 impl StepType {
     /// The schema of its configs.
     pub fn config_schema(&self) -> Value {
@@ -52,7 +55,8 @@ impl StepType {
                         (field.name.to_owned(), about)
                     })
                     .collect();
-                let required: Vec<&str> = fields.iter().map(|field| field.name).collect();
+                let always = fields.iter().filter(|field| field.always);
+                let required: Vec<&str> = always.map(|field| field.name).collect();
                 json!({ "type": "object", "properties": properties, "required": required })
             }
             Output::Expressions => json!({
@@ -137,11 +141,12 @@ fn form(form: &Form) -> Value {
         Form::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Form::Count { max } => json!({ "type": "integer", "minimum": 1, "maximum": max }),
         Form::Expression => json!({ "type": "string", "pattern": "\\S", "maxLength": 2048 }),
-        Form::Expressions(_) => json!({
+        Form::Expressions(empty) => json!({
             "type": "object",
-            "minProperties": 1,
+            "minProperties": i32::from(empty.is_some()),
             "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 2048 },
         }),
+        Form::Uuid => json!({ "type": "string", "format": "uuid", "pattern": UUID }),
         Form::Object(settings) => Value::Object(object(settings.iter())),
     }
 }

@@ -61,8 +61,10 @@ pub(super) enum Form {
     Count { max: u32 },
     /// A CEL expression.
     Expression,
-    /// An object of CEL expressions; what to say if it is empty.
-    Expressions(&'static str),
+    /// An object of CEL expressions; what to say if it is empty, if it must not be.
+    Expressions(Option<&'static str>),
+    /// A UUID.
+    Uuid,
     /// An object of settings.
     Object(&'static [Setting]),
 }
@@ -98,6 +100,8 @@ pub(crate) enum Output {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
+    /// Whether it is there whenever the step is done.
+    pub(crate) always: bool,
     pub(crate) types: Types,
     pub(crate) description: &'static str,
 }
@@ -245,7 +249,7 @@ const ASSIGNEES: Setting = optional(
 );
 
 /// Step types that the engine itself understands, and last what every other word is.
-pub(super) const TYPES: [StepType; 12] = [
+pub(super) const TYPES: [StepType; 13] = [
     StepType {
         word: "approval",
         title: "Approval",
@@ -256,21 +260,25 @@ pub(super) const TYPES: [StepType; 12] = [
         output: Output::Fields(&[
             Field {
                 name: "approved",
+                always: true,
                 types: Types::BOOL,
                 description: "Whether it was approved.",
             },
             Field {
                 name: "approver",
+                always: true,
                 types: Types::TEXT,
                 description: "Email address of who decided.",
             },
             Field {
                 name: "comment",
+                always: true,
                 types: Types::TEXT,
                 description: "What they said; may be empty.",
             },
             Field {
                 name: "timestamp",
+                always: true,
                 types: Types::TEXT,
                 description: "When, as an RFC 3339 instant.",
             },
@@ -330,7 +338,7 @@ pub(super) const TYPES: [StepType; 12] = [
             required: Some(OUTPUT_MISSING),
             ..optional(
                 "output",
-                Form::Expressions(OUTPUT_MISSING),
+                Form::Expressions(Some(OUTPUT_MISSING)),
                 "A CEL expression for each field of the output; a constant text is \"'…'\". At most 2 KiB each.",
             )
         }],
@@ -381,6 +389,7 @@ pub(super) const TYPES: [StepType; 12] = [
     },
     control::SIGNAL,
     control::END,
+    control::SUBWORKFLOW,
     StepType {
         word: "",
         title: "Job",

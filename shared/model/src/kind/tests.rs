@@ -181,6 +181,12 @@ fn value(form: &Form) -> BoxedStrategy<Value> {
             json!({ "a": "data.b", "c d": "'x'" }),
             json!({ "a": "" }),
         ]),
+        Form::Uuid => some(&[
+            json!("018f3b5e-7a10-7c4e-9a53-2f7d1c0b9e64"),
+            json!("018F3B5E-7A10-7C4E-9A53-2F7D1C0B9E64"),
+            json!("018f3b5e7a107c4e9a532f7d1c0b9e64"),
+            json!("{018f3b5e-7a10-7c4e-9a53-2f7d1c0b9e64}"),
+        ]),
         Form::Object(settings) => return prop_oneof![4 => config(settings), 1 => odd].boxed(),
     };
     prop_oneof![4 => right, 1 => odd].boxed()

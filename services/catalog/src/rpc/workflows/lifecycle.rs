@@ -17,7 +17,7 @@ use crate::rpc::{author, check_etag};
 use crate::store::audit::{self, Object};
 use crate::store::workflows;
 use crate::working_copy::{self, WorkingCopy};
-use crate::{apply, editing, fields};
+use crate::{apply, callees, editing, fields};
 
 pub async fn apply(
     pool: &PgPool,
@@ -81,23 +81,28 @@ pub async fn validate(
     request: pb::ValidateWorkflowRequest,
 ) -> Result<pb::ValidateWorkflowResponse> {
     use pb::validate_workflow_request::Source;
-    let definition = match request.source {
+    let mut snapshot = db::snapshot(pool).await?;
+    let (definition, client_id) = match request.source {
         None => return Err(Error::invalid("source", "is required: `id` or `document`")),
-        Some(Source::Document(document)) => apply::alone(&Document::parse("document", &document)?),
+        Some(Source::Document(document)) => {
+            let document = Document::parse("document", &document)?;
+            let client_id = apply::client_of(&mut snapshot, &document).await?;
+            (apply::alone(&document), client_id)
+        }
         Some(Source::Id(id)) => {
             let mut input = Input::new();
             let id = input.uuid("id", &id);
             input.finish()?;
-            let mut snapshot = db::snapshot(pool).await?;
             let workflow = workflows::get(&mut snapshot, id)
                 .await?
                 .ok_or_else(|| Error::not_found("workflow", id))?;
             let definition = working_copy::at(&mut snapshot, &workflow, 0).await?;
-            snapshot.commit().await?;
-            definition
+            (definition, Some(workflow.client_id))
         }
     };
-    let problems = publish::problems(definition);
+    let mut problems = callees::problems(&mut snapshot, &definition, client_id).await?;
+    snapshot.commit().await?;
+    problems.extend(publish::problems(definition));
     Ok(pb::ValidateWorkflowResponse {
         valid: !problems.iter().any(Problem::is_error),
         problems: message::problems(problems),
@@ -132,7 +137,9 @@ pub async fn publish(
             workflow = editing::lock(conn, id).await?;
         }
         let definition = working_copy::at(conn, &workflow, 0).await?;
-        publish::check(&publish::problems(definition.clone()))?;
+        let mut problems = publish::problems(definition.clone());
+        problems.extend(callees::problems(conn, &definition, Some(workflow.client_id)).await?);
+        publish::check(&problems)?;
         let release = Release {
             by: author(&caller),
             from_version,

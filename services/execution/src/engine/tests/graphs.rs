@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::*;
 
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 
 fn kind(at: usize) -> (&'static str, Value) {
     match at {
@@ -21,17 +21,23 @@ fn kind(at: usize) -> (&'static str, Value) {
         3 => ("wait", json!({ "duration": "1h" })),
         // There is no such field: the step fails.
         4 => ("wait", json!({ "untilField": "due" })),
-        5 => ("notification", json!({})),
-        6 => ("transform", json!({ "output": { "n": "3" } })),
+        5 => (
+            "subworkflow",
+            json!({
+                "workflowId": id(3), "timeout": "3h", "retry": { "maxAttempts": 2 }, "onFailure": "park",
+            }),
+        ),
+        6 => ("notification", json!({})),
+        7 => ("transform", json!({ "output": { "n": "3" } })),
         // Fails unless a worker has left an `n`.
-        7 => ("transform", json!({ "output": { "m": "data.n + 1" } })),
+        8 => ("transform", json!({ "output": { "m": "data.n + 1" } })),
         _ => ("decision", json!({})),
     }
 }
 
 /// Whether the engine stops at a step of this kind.
 fn waits(at: usize) -> bool {
-    at < 5
+    at < 6
 }
 
 /// `(condition, is_default)`.
@@ -234,6 +240,7 @@ fn check_rest(run: &Run, steps: usize, activations: u32) -> Result<(), TestCaseE
             Hold::Person { .. } => matches!(kind, Kind::Approval(_) | Kind::DataEntry(_)),
             Hold::Timer { .. } => matches!(kind, Kind::Wait(_)),
             Hold::Join { .. } => matches!(kind, Kind::Join(_)),
+            Hold::Child { .. } => matches!(kind, Kind::Subworkflow(_)),
             Hold::Signal { .. } => matches!(kind, Kind::Signal { .. }),
             Hold::Incident { .. } => run.graph.nodes[branch.step].parks,
         };

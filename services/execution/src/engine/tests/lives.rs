@@ -2,6 +2,7 @@
 //! each of them can be brought to an end.
 
 use model::kind::Kind;
+use model::status::StepStatus;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
@@ -27,6 +28,8 @@ pub(super) enum Block {
     Person,
     Signal,
     Wait,
+    /// Settings of a subworkflow.
+    Call(Value),
     /// A settings object, and whether what is done for each item is a person's.
     Each(Value, bool),
     Sequence(Vec<Block>),
@@ -48,6 +51,11 @@ pub(super) fn block() -> impl Strategy<Value = Block> {
         json!({ "items": "none", "tolerated": 1, "onFailure": "park" }),
         json!({ "count": 3, "until": "step.completed > 1", "tolerated": 3 }),
     ]);
+    let call = prop::sample::select(vec![
+        json!({ "timeout": "1h" }),
+        json!({ "mode": "START", "onFailure": "park" }),
+        json!({ "retry": { "maxAttempts": 2 }, "onFailure": "park" }),
+    ]);
     let join = prop::sample::select(vec![
         json!({}),
         json!({ "mode": "ANY" }),
@@ -62,6 +70,7 @@ pub(super) fn block() -> impl Strategy<Value = Block> {
         1 => Just(Block::Signal),
         1 => Just(Block::Wait),
         1 => Just(Block::Loop),
+        2 => call.prop_map(Block::Call),
         2 => (each, any::<bool>()).prop_map(|(config, person)| Block::Each(config, person)),
     ];
     leaf.prop_recursive(4, 16, 3, move |inner| {
@@ -136,6 +145,11 @@ impl Plan {
                 json!({ "name": "go", "timeout": "2h", "onFailure": "park" }),
             )),
             Block::Wait => only(self.step("wait", json!({ "duration": "1h" }))),
+            Block::Call(config) => {
+                let mut config = config.clone();
+                config["workflowId"] = json!(id(3));
+                only(self.step("subworkflow", config))
+            }
             Block::Each(config, person) => {
                 let kind = if *person { "data_entry" } else { "work" };
                 let each = self.step(kind, json!({ "retry": { "maxAttempts": 2 } }));
@@ -217,9 +231,11 @@ fn happen(run: &mut Run, what: u8, which: prop::sample::Index) -> Result<(), Ref
         hold,
         Hold::Job { .. } | Hold::Person { .. } | Hold::Signal { .. }
     );
-    let settle = |outcome| match is_answerable {
-        true => Command::Settle { seq, outcome },
-        false => Command::Grant { seq },
+    let settle = |outcome: Outcome| match (&hold, outcome) {
+        (Hold::Child { .. }, Outcome::Failed(failure)) => hear(seq, Ending::Failed(failure)),
+        (Hold::Child { .. }, _) => hear(seq, Ending::Cancelled(Failure::new("CANCELLED", ""))),
+        (_, outcome) if is_answerable => Command::Settle { seq, outcome },
+        _ => Command::Grant { seq },
     };
     let reason = "tested".to_owned();
     let command = match what {
@@ -266,6 +282,42 @@ fn happen(run: &mut Run, what: u8, which: prop::sample::Index) -> Result<(), Ref
     run.tell(command)
 }
 
+fn hear(seq: i32, ending: Ending) -> Command {
+    let news = News::Over(ending);
+    Command::Hear { seq, news }
+}
+
+/// Gives branches their ids, as a commit does.
+fn commit(run: &mut Run) {
+    for branch in &mut run.execution.branches {
+        branch.id = id(5000 + branch.seq as u128);
+    }
+}
+
+/// What a branch asked for is over or called off when the branch ends, and never both.
+fn check_calls(run: &Run) -> Result<(), TestCaseError> {
+    let messages = &run.change.messages;
+    for message in messages {
+        let Message::Start { seq, .. } = message else {
+            continue;
+        };
+        let Some(log) = run.change.logs.get(seq).filter(|log| log.status.is_final()) else {
+            continue;
+        };
+        let child = log.id;
+        let ends = messages.iter().filter(
+            |m| matches!(m, Message::Cancel { execution_id, .. } if *execution_id == child),
+        );
+        let code = log.failure.as_ref().map(|failure| failure.code.as_str());
+        let heard = log.status == StepStatus::Completed && log.message.is_some()
+            || matches!(code, Some("BROKEN" | "SUBWORKFLOW_CANCELLED"));
+        // One that came and went within one change has not been started.
+        let wanted = usize::from(!heard && !child.is_nil());
+        prop_assert_eq!(ends.count(), wanted, "{:?}", log);
+    }
+    Ok(())
+}
+
 /// The best that can happen to a branch.
 pub(super) fn go_on(run: &mut Run, seq: i32, hold: &Hold, output: Value) -> Result<(), Refusal> {
     let command = match hold {
@@ -280,6 +332,7 @@ pub(super) fn go_on(run: &mut Run, seq: i32, hold: &Hold, output: Value) -> Resu
             run.now = run.now.max(*until);
             Command::Wake { seq }
         }
+        Hold::Child { .. } => hear(seq, Ending::Completed(object(output))),
         // What they wait for is done elsewhere.
         Hold::Join { .. } | Hold::Items { .. } => Command::Resume,
         _ => Command::Settle {
@@ -338,6 +391,7 @@ pub(super) fn check(run: &Run) -> Result<(), TestCaseError> {
             Hold::Timer { .. } => matches!(node.kind, Kind::Wait(_)),
             Hold::Join { .. } => matches!(node.kind, Kind::Join(_)),
             Hold::Items { .. } => memory.loops.contains_key(&branch.seq),
+            Hold::Child { .. } => matches!(node.kind, Kind::Subworkflow(_)),
             Hold::Signal { .. } => matches!(node.kind, Kind::Signal { .. }),
             Hold::Lock { .. } => node.lock.is_some() && branch.lock.is_some(),
             Hold::Incident { .. } => node.parks || execution.memory.closing.is_some(),
@@ -365,6 +419,8 @@ pub(super) fn live(graph: Graph, events: &[Event]) -> Result<Run, TestCaseError>
         }
         prop_assert!(!before.status.is_final() || result.is_err());
         check(&run)?;
+        check_calls(&run)?;
+        commit(&mut run);
         // As another replica would find it.
         let stored = serde_json::to_string(&run.execution.memory).expect("plain data");
         run.execution.memory = serde_json::from_str(&stored).expect("what was written");
@@ -389,8 +445,10 @@ proptest! {
             let Some(first) = first else { break };
             let (seq, hold) = (first.seq, first.hold.clone());
             go_on(&mut run, seq, &hold, json!({ "ok": true })).expect("what waits can go on");
+            commit(&mut run);
         }
         prop_assert!(run.execution.status.is_final(), "{:?}", run.execution.branches);
         check(&run)?;
+        check_calls(&run)?;
     }
 }

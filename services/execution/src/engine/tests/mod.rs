@@ -1,6 +1,7 @@
 //! An execution under test: definitions in a line, commands in a word.
 
 mod again;
+mod children;
 mod choices;
 mod graphs;
 mod incidents;

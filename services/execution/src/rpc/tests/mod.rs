@@ -31,6 +31,7 @@ use crate::committer::{Committer, Hints};
 use crate::fixtures::{World, nobody};
 use crate::state::Service;
 
+mod broadcasts;
 mod bulk;
 mod executions;
 mod jobs;

@@ -299,3 +299,37 @@ fn a_wrong_reference_in_a_config_is_a_warning() {
         r#"no step "B""#,
     );
 }
+
+#[test]
+fn subworkflows() {
+    let config = |workflow: &str| json!({ "workflowId": workflow });
+    let path = r#"steps["A"].config.workflowId"#;
+    error(
+        single("subworkflow", json!({})),
+        path,
+        "CONFIG_MISSING",
+        "UUID of a workflow",
+    );
+    error(
+        single("subworkflow", config("onboarding")),
+        path,
+        "CONFIG_INVALID",
+        "must be a UUID",
+    );
+    let itself = single("subworkflow", json!({}));
+    let itself = config(&itself.workflow_id.to_string());
+    warning(
+        single("subworkflow", itself),
+        path,
+        "SUBWORKFLOW_CALLS_ITSELF",
+        "8 deep",
+    );
+    let mut reads = config("018f3b5e-7a10-7c4e-9a53-2f7d1c0b9e64");
+    reads["input"] = json!({ "x": "steps[\"Nowhere\"].output.x" });
+    warning(
+        single("subworkflow", reads),
+        r#"steps["A"].config.input.x"#,
+        "UNKNOWN_STEP_REFERENCE",
+        "there is no step",
+    );
+}
