@@ -14,6 +14,7 @@ mod rows;
 mod starts;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -6,8 +6,6 @@ use std::collections::HashMap;
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 use model::event::{Event, ExecutionEvents};
-use model::graph::Graph;
-use model::kind::Kind;
 use model::wire;
 use prost::Message;
 use proto::reporting::v1::StreamStepEventsRequest;
@@ -16,14 +14,13 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::load::{Loaded, entered, left};
-use super::{commands, locks};
-use crate::engine::{Branch, Execution, Failure, Hold, Log};
+use super::load::{Loaded, left};
+use super::{commands, locks, waits};
+use crate::engine::{Execution, Failure, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
 use crate::store;
 use crate::store::commands::{NewCommands, insert_commands};
-use crate::store::executions::Wait;
 use crate::store::locks::{Locks, pass_on};
 use crate::store::notifications::{self, Notifications};
 use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
@@ -67,7 +64,8 @@ impl Rows {
     /// Adds what one execution became.
     pub fn add(&mut self, loaded: &mut Loaded, birth: Option<Birth>) {
         mint(loaded);
-        self.waits(loaded);
+        self.gone_waits.extend(left(loaded));
+        waits::push(&mut self.new_waits, loaded);
         self.memory(loaded, birth.is_some());
         self.events(loaded, birth.is_some());
         self.notifications(loaded);
@@ -172,7 +170,10 @@ impl Rows {
 
     fn show(&mut self, loaded: &Loaded, birth: &Birth) {
         let execution = &loaded.execution;
-        let waits = execution.branches.iter().map(|b| wait(&loaded.graph, b));
+        let waits = execution
+            .branches
+            .iter()
+            .map(|b| waits::row(&loaded.graph, b));
         let shown = store::executions::Execution {
             id: execution.id,
             workflow_id: execution.workflow_id,
@@ -209,22 +210,6 @@ impl Rows {
         rows.closing_as.push(closing_as(execution));
         rows.event_count.push(execution.event_count);
         rows.updated_at.push(execution.memory.last_at);
-    }
-
-    fn waits(&mut self, loaded: &Loaded) {
-        self.gone_waits.extend(left(loaded));
-        for branch in entered(loaded) {
-            let timeout = loaded.graph.nodes[branch.step].timeout;
-            let timeout = timeout.and_then(|limit| limit.as_millis().try_into().ok());
-            self.new_waits.timeout_ms.push(timeout);
-            self.new_waits.arrived_at.push(branch.times.arrived_at);
-            let item = branch.item.as_ref();
-            self.new_waits.item_of.push(item.map(|item| item.of));
-            let fields = item.map(|item| Value::Object(item.fields.clone()));
-            self.new_waits.item.push(fields);
-            let wait = wait(&loaded.graph, branch);
-            push_wait(&mut self.new_waits, &loaded.execution, wait);
-        }
     }
 
     fn memory(&mut self, loaded: &Loaded, is_new: bool) {
@@ -339,74 +324,6 @@ fn closing_as(execution: &Execution) -> Option<String> {
     (!execution.status.is_final()).then(|| closing.status().to_string())
 }
 
-/// What a branch waits for, as its row says it.
-fn wait(graph: &Graph, branch: &Branch) -> Wait {
-    let (kind, job_type, held_by) = match &branch.hold {
-        Hold::Runnable => ("runnable", None, None),
-        Hold::Job { job_type, .. } => ("job", Some(job_type.clone()), None),
-        Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
-        Hold::Timer { .. } => ("timer", None, None),
-        Hold::Join { .. } => ("join", None, None),
-        Hold::Items { .. } => ("children", None, None),
-        Hold::Lock { .. } => ("lock", None, None),
-        Hold::Child { .. } => ("children", None, None),
-        Hold::Signal { .. } => ("signal", None, None),
-        Hold::Incident { .. } => ("incident", None, None),
-    };
-    let (signal_name, correlation) = match &branch.hold {
-        Hold::Signal {
-            name, correlation, ..
-        } => (Some(name.clone()), correlation.clone()),
-        _ => (None, None),
-    };
-    let (error_code, error) = match &branch.hold {
-        Hold::Incident { failure } => (Some(failure.code.clone()), Some(failure.message.clone())),
-        _ => (None, None),
-    };
-    let audience = match &graph.nodes[branch.step].kind {
-        Kind::Approval(audience) | Kind::DataEntry(audience) => Some(audience),
-        _ => None,
-    };
-    Wait {
-        id: branch.id,
-        step_id: graph.definition.steps[branch.step].id,
-        kind: kind.to_owned(),
-        created_at: branch.times.queued_at,
-        wake_at: branch.hold.wake_at(branch.times.queued_at),
-        available_at: branch.times.available_at,
-        job_type,
-        held_by,
-        task_group: audience.and_then(|audience| audience.group.clone()),
-        assignees: audience.map_or_else(Vec::new, |audience| audience.assignees.clone()),
-        signal_name,
-        correlation,
-        error_code,
-        error,
-        lock_key: branch.lock.clone(),
-    }
-}
-
-fn push_wait(rows: &mut Waits, execution: &Execution, wait: Wait) {
-    rows.id.push(wait.id);
-    rows.execution_id.push(execution.id);
-    rows.workflow_id.push(execution.workflow_id);
-    rows.client_id.push(execution.client_id);
-    rows.step_id.push(wait.step_id);
-    rows.kind.push(wait.kind);
-    rows.created_at.push(wait.created_at);
-    rows.wake_at.push(wait.wake_at);
-    rows.available_at.push(wait.available_at);
-    rows.job_type.push(wait.job_type);
-    rows.held_by.push(wait.held_by);
-    rows.task_group.push(wait.task_group);
-    rows.assignees.push(json!(wait.assignees));
-    rows.signal_name.push(wait.signal_name);
-    rows.correlation.push(wait.correlation);
-    rows.error_code.push(wait.error_code);
-    rows.error.push(wait.error);
-    rows.lock_key.push(wait.lock_key);
-}
-
 fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.id.push(log.id);
     rows.execution_id.push(execution_id);
@@ -444,45 +361,4 @@ fn unless_deleted(error: sqlx::Error, born: &NewExecutions) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::Utc;
-    use tonic::Code;
-
-    use super::*;
-    use crate::fixtures::World;
-
-    #[tokio::test]
-    async fn start_of_a_workflow_that_was_just_deleted_finds_none() {
-        let world = World::new().await;
-        let line = world.line(1).await;
-        let mut rows = Rows {
-            born: NewExecutions {
-                id: vec![Uuid::now_v7()],
-                workflow_id: vec![Uuid::now_v7()],
-                client_id: vec![line.client],
-                status: vec!["RUNNING".to_owned()],
-                started_at: vec![Utc::now()],
-                completed_at: vec![None],
-                metadata: vec![None],
-                updated_at: vec![Utc::now()],
-                workflow_version: vec![1],
-                started_by: vec!["user:1".to_owned()],
-                error: vec![None],
-                error_code: vec![None],
-                simulation: vec![false],
-                event_count: vec![1],
-                closing_as: vec![None],
-                business_key: vec![None],
-                restarted_from_id: vec![None],
-                schedule_id: vec![None],
-                parent_execution_id: vec![None],
-            },
-            ..Rows::default()
-        };
-        let mut conn = world.pool.acquire().await.unwrap();
-        let error = rows.write(&mut conn).await.unwrap_err();
-        assert_eq!(error.code(), Code::NotFound);
-        rows.born.workflow_id = vec![line.workflow];
-        rows.write(&mut conn).await.unwrap();
-    }
-}
+mod tests;
