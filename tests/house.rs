@@ -80,7 +80,10 @@ fn is_pure(path: &str) -> bool {
 
 /// Tests may look at everything.
 fn is_test(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+    path.starts_with("tests/")
+        || path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || path.contains("/src/fixtures")
 }
 
 #[test]
