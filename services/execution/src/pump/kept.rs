@@ -27,7 +27,7 @@ pub async fn announce(pool: &PgPool, committer: &Committer, row: Uuid, id: Uuid)
             Some(signal.correlation.as_str()),
             signal.workflow_id,
         );
-        let now = db::now(&mut *conn).await?;
+        let now = db::now(&mut conn).await?;
         let waits = load::signal_waits(&mut conn, key, (now, after), AT_ONCE).await?;
         drop(conn);
         let Some(last) = waits.last() else { break };
