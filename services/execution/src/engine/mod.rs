@@ -33,7 +33,7 @@ pub use foreach::Item;
 pub use incident::{PARKED, Resolution};
 pub use leave::LEFT;
 pub use message::Message;
-pub use reuse::{Past, Reuse};
+pub use reuse::{Past, Reuse, TAKEN_OVER};
 pub use settle::Outcome;
 pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
 pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times};

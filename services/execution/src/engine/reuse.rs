@@ -15,7 +15,7 @@ use super::settle::Outcome;
 use super::state::{Branch, Hold};
 
 /// How a log begins to tell that its step was taken over.
-const TAKEN_OVER: &str = "taken over from execution ";
+pub const TAKEN_OVER: &str = "taken over from execution ";
 
 /// An attempt of an execution that is over, as its log tells it.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,9 @@ use model::kind::Kind;
 use serde_json::Map;
 
 use super::{Key, Missing};
-use crate::engine::{Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution};
+use crate::engine::{
+    Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution, TAKEN_OVER,
+};
 use crate::simulate::{Moment, Others, Played, take_up};
 use crate::store::records::Attempt;
 
@@ -94,7 +96,10 @@ impl<'a> Records<'a> {
         }
         match &branch.hold {
             Hold::Runnable => (Moment { at: from, rank: 0 }, Next::Resume),
-            Hold::Timer { until } => (self.by_clock(branch, *until), Next::Wake),
+            Hold::Timer { until } => match recorded.filter(|it| is_taken_over(it)) {
+                Some(it) => (as_recorded(from, it), Next::Settle(it)),
+                None => (self.by_clock(branch, *until), Next::Wake),
+            },
             Hold::Join { due_at } | Hold::Items { due_at } => {
                 let due = due_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
                 (self.by_clock(branch, due), Next::Wake)
@@ -271,6 +276,12 @@ fn after(from: DateTime<Utc>, it: &Attempt) -> DateTime<Utc> {
 /// From the one instant to the other; nothing if that is backwards.
 fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     (to - from).to_std().unwrap_or_default()
+}
+
+/// Done by the execution that this one was restarted from: nothing was waited for.
+fn is_taken_over(it: &Attempt) -> bool {
+    let message = it.message.as_deref().unwrap_or_default();
+    message.contains(TAKEN_OVER)
 }
 
 /// Withdrawn by an operator, whatever it waited for.

@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::types::Json;
 
 use super::*;
-use crate::engine::{Change, Execution};
+use crate::engine::{Change, Execution, TAKEN_OVER};
 use crate::simulate::{self, Mock, Mocks};
 
 fn id(n: u128) -> Uuid {
@@ -368,6 +368,31 @@ fn items_and_locks_are_what_they_were() {
     // Fewer at once: each item is the arrival that it was.
     let one = preview(&shop(1), &old, &past);
     assert_eq!(one.verdict, Verdict::Same, "{one:#?}");
+}
+
+#[test]
+fn a_wait_that_was_taken_over_is_over_at_once() {
+    let steps = [
+        ("Sleep", "wait", json!({ "duration": "2d" })),
+        ("Pay", "pay", json!({})),
+    ];
+    let old = graph(&steps, &[]);
+    let mut past = past(&old, json!({}), json!({}));
+    let note = format!("waited; {TAKEN_OVER}{}", id(9));
+    for attempt in &mut past.attempts {
+        attempt.message = Some(note.clone());
+        attempt.queued_at = past.started_at;
+        attempt.available_at = past.started_at;
+        attempt.completed_at = past.started_at;
+    }
+    let by_key: HashMap<Key, &Attempt> = (past.attempts.iter())
+        .map(|it| ((it.step_id, it.activation, it.attempt), it))
+        .collect();
+    let begun = engine::begin(&old, past.id, Map::new(), past.started_at);
+    let mut records = Records::new(&old, &old, &by_key);
+    let played = play(&old, begun, &mut records).unwrap();
+    assert_eq!(played.execution.completed_at, Some(past.started_at));
+    assert_eq!(preview(&old, &old, &past).verdict, Verdict::Same);
 }
 
 #[test]

@@ -76,6 +76,7 @@ pub fn entry(log: &Log, wait: Option<&Wait>, graph: &Graph) -> pb::Explanation {
             .unwrap_or_default(),
         wait: shown,
         text,
+        from_seq: log.from_seq.unwrap_or_default(),
     }
 }
 
