@@ -136,7 +136,10 @@ pub fn ends_by(graph: &Graph, wait: &Wait) -> Vec<String> {
             "the step's timeout"
         }
         "children" => {
-            ends.push("its items, as they end".to_owned());
+            ends.push(match node.map(|node| &node.kind) {
+                Some(Kind::Subworkflow(_)) => format!("the end of execution {}", wait.id),
+                _ => "its items, as they end".to_owned(),
+            });
             "the step's timeout"
         }
         "lock" => {

@@ -322,6 +322,9 @@ fn asks_the_same(old: &Kind, new: &Kind) -> bool {
         (Kind::Approval(_), Kind::Approval(_)) | (Kind::DataEntry(_), Kind::DataEntry(_)) => true,
         (Kind::Signal { name: old, .. }, Kind::Signal { name: new, .. }) => old == new,
         (Kind::Job { job_type: old }, Kind::Job { job_type: new }) => old == new,
+        (Kind::Subworkflow(old), Kind::Subworkflow(new)) => {
+            (old.workflow_id, old.waits) == (new.workflow_id, new.waits)
+        }
         _ => false,
     }
 }

@@ -9,6 +9,7 @@ use model::graph::Graph;
 use model::instant::later;
 use model::kind::Kind;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::mocks::{Mock, Mocks, Reply};
 use super::{Moment, Others, take_up};
@@ -209,6 +210,15 @@ fn outcome(kind: &Kind, reply: Option<&Reply>, now: DateTime<Utc>) -> Outcome {
                 true => format!("approved by {NAME}"),
                 false => format!("rejected by {NAME}"),
             }
+        }
+        Kind::Subworkflow(called) => {
+            output
+                .entry("executionId")
+                .or_insert_with(|| json!(Uuid::nil()));
+            if called.waits {
+                output.entry("result").or_insert_with(|| json!({}));
+            }
+            format!("nothing was started by {NAME}")
         }
         Kind::DataEntry(_) => format!("submitted by {NAME}"),
         Kind::Signal { name, .. } => format!("received signal {name:?}"),

@@ -71,7 +71,9 @@ fn ends(node: &Node) -> Vec<Exercise> {
     let (first, second) = match &node.kind {
         Kind::Approval(_) => (Exercise::Approved, Some(Exercise::Rejected)),
         Kind::DataEntry(_) => (Exercise::Completed, None),
-        Kind::Job { .. } | Kind::Foreach(_) => (Exercise::Completed, Some(Exercise::Failed)),
+        Kind::Job { .. } | Kind::Subworkflow(_) | Kind::Foreach(_) => {
+            (Exercise::Completed, Some(Exercise::Failed))
+        }
         // They fail if the instant, or the correlation, is not in the data.
         Kind::Wait(WaitUntil::Field(_))
         | Kind::Signal {

@@ -194,7 +194,11 @@ fn known(graph: &Graph) -> impl Iterator<Item = &str> {
 /// Why nobody answers for a step of this kind, if so.
 fn never_asked(kind: &Kind) -> Option<&'static str> {
     match kind {
-        Kind::Job { .. } | Kind::Approval(_) | Kind::DataEntry(_) | Kind::Signal { .. } => None,
+        Kind::Job { .. }
+        | Kind::Approval(_)
+        | Kind::DataEntry(_)
+        | Kind::Signal { .. }
+        | Kind::Subworkflow(_) => None,
         Kind::Wait(_) => Some("nobody answers for a wait: time jumps to its end"),
         Kind::Join(_) => Some(
             "nobody answers for a join: it times out if the answers that lead to it take longer",

@@ -384,3 +384,32 @@ fn items_take_the_answers_in_turn_and_locks_are_held_by_one() {
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
+
+#[test]
+fn nothing_is_started_for_a_subworkflow() {
+    let config = json!({ "workflowId": id(9), "timeout": "2h" });
+    let failed = says("step.error.code", json!("TIMEOUT"));
+    let graph = graph(
+        &[
+            ("Call", "subworkflow", config),
+            (
+                "Sum",
+                "transform",
+                json!({ "output": { "sum": "data.result.n + 1" } }),
+            ),
+            ("Late", "notification", json!({})),
+        ],
+        &[("Call", "Sum", Value::Null), ("Call", "Late", failed)],
+    );
+    let mocks = json!({ "Call": [{ "output": { "result": { "n": 1 } }, "delay": "1h" }] });
+    let simulated = simulate(&graph, mocks).unwrap();
+    assert_eq!(minutes(&simulated), 60);
+    assert_eq!(path(&graph, &simulated).len(), 2);
+    assert!(simulated.change.messages.is_empty());
+    let simulated = simulate(&graph, json!({ "Call": [{ "timeout": true }] })).unwrap();
+    assert_eq!(minutes(&simulated), 120);
+    // Without an answer there is the output that it always has.
+    let simulated = simulate(&graph, json!({})).unwrap();
+    let output = simulated.change.logs[&1].data.clone().unwrap();
+    assert_eq!(output["result"], json!({}));
+}
