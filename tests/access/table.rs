@@ -110,7 +110,6 @@ const TABLE: &[(&str, Level, &[&str])] = &[
         &[
             "StartExecution",
             "BatchStartExecutions",
-            "RestartExecution",
             "SignalOrStartExecution",
             "GetExecution",
             "ListExecutions",
@@ -129,7 +128,12 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "ExecutionService",
         Admin,
-        &["CheckExecutions", "ResolveIncident", "CancelStep"],
+        &[
+            "CheckExecutions",
+            "ResolveIncident",
+            "CancelStep",
+            "RestartExecution",
+        ],
     ),
     ("TaskService", Member, &["ListTasks", "GetTask"]),
     (

@@ -14,7 +14,7 @@ pub const ACCESS: AccessTable = &[
     ),
     (
         "/workflow.execution.v1.ExecutionService/RestartExecution",
-        Access::Member,
+        Access::Admin,
     ),
     (
         "/workflow.execution.v1.ExecutionService/GetExecution",

@@ -26,13 +26,15 @@ mod store;
 mod stuck;
 mod timers;
 
+use std::sync::Arc;
+
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::client::Peer;
 use chassis::server::{Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
@@ -80,6 +82,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         definitions,
         catalog: catalog.clone(),
         asked: Asked::default(),
+        computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,
         shutdown: shutdown.clone(),

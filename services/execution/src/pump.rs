@@ -19,6 +19,8 @@ use crate::store::commands::{self, CommandRow};
 
 /// Rows in flight at most; a payload may have 256 KiB.
 const AT_ONCE: usize = 256;
+/// Of those, starts: they wait for the catalog, and nothing else may wait with them.
+const STARTS: usize = 64;
 /// The longest nap: other replicas write rows, too.
 const NAP: Duration = Duration::from_secs(1);
 
@@ -28,7 +30,7 @@ pub struct Pump {
     committer: Committer,
     working: JoinSet<()>,
     /// The rows that are in flight, by the task that waits for them.
-    in_flight: HashMap<Id, Uuid>,
+    in_flight: HashMap<Id, (Uuid, bool)>,
 }
 
 impl Pump {
@@ -68,17 +70,25 @@ impl Pump {
 
     /// Hands what is due to the committer, as much as there is room for; returns how many rows that were.
     async fn take_up(&mut self) -> Result<usize> {
-        let in_flight: Vec<Uuid> = self.in_flight.values().copied().collect();
-        let room = AT_ONCE.saturating_sub(in_flight.len());
+        let in_flight: Vec<Uuid> = self.in_flight.values().map(|(id, _)| *id).collect();
+        let starts = self
+            .in_flight
+            .values()
+            .filter(|(_, starts)| *starts)
+            .count();
+        let room = AT_ONCE.saturating_sub(in_flight.len()) as i64;
         let mut conn = db::acquire(&self.pool).await?;
-        let due = commands::due_commands(&mut conn, &in_flight, room as i64).await?;
+        let mut due = commands::due_commands(&mut conn, &in_flight, false, room).await?;
+        let left = room - due.len() as i64;
+        let starting = left.min(STARTS.saturating_sub(starts) as i64);
+        due.extend(commands::due_commands(&mut conn, &in_flight, true, starting).await?);
         drop(conn);
         let count = due.len();
         for row in due {
-            let id = row.id;
+            let entry = (row.id, row.kind == committer::START);
             let task = submit(self.pool.clone(), self.committer.clone(), row);
             let task = self.working.spawn(task);
-            self.in_flight.insert(task.id(), id);
+            self.in_flight.insert(task.id(), entry);
         }
         Ok(count)
     }

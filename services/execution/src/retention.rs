@@ -49,6 +49,13 @@ async fn pass(pool: &PgPool, policy: Policy) -> Result<()> {
     bulk::forget(&mut conn).await?;
     drop(conn);
     let horizons = horizons(pool, policy).await?;
+    if horizons.executions < horizons.policy {
+        let until = horizons.executions;
+        tracing::warn!(
+            ?until,
+            "reporting lacks events of what is to be purged: it stays until they are sent"
+        );
+    }
     let mut gone = 0;
     for simulations in [false, true] {
         let mut cursor = None;

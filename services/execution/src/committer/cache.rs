@@ -37,10 +37,12 @@ impl Cache {
 
     pub fn put(&mut self, execution_id: Uuid, entry: Remembered) {
         let memory = &entry.memory;
-        // What signals bring, what is left to take over, and one number for each thing to undo, may come to more
+        // What signals bring, items and their results, what is left to take over, and one number for each thing to undo, may come to more
         // than the context.
-        let is_small =
-            memory.signals.is_empty() && memory.to_undo.len() <= 100 && memory.reuse.is_none();
+        let is_small = memory.signals.is_empty()
+            && memory.loops.is_empty()
+            && memory.to_undo.len() <= 100
+            && memory.reuse.is_none();
         if is_small && memory.context_bytes <= LARGEST {
             self.0.put(execution_id, entry);
         }

@@ -18,7 +18,7 @@ use crate::engine::{Actor, Message, News};
 use crate::store::commands::{self, CommandRow, NewCommands};
 use crate::store::locks::Granted;
 
-const START: &str = "start";
+pub const START: &str = "start";
 const CANCEL: &str = "cancel";
 const GRANT: &str = "grant";
 const OVER: &str = "over";

@@ -33,7 +33,7 @@ use crate::engine::{Actor, Answer, Call, Change, Execution, News, Resolution, Re
 use crate::outbox::OutboxRow;
 use crate::store;
 
-pub use commands::{KEPT, read as read_command};
+pub use commands::{KEPT, START, read as read_command};
 
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
 const QUEUE: usize = 8192;

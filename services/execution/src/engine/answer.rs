@@ -186,7 +186,7 @@ impl Step<'_> {
     }
 
     /// Writes an open branch's log as it stands.
-    fn show(&mut self, seq: i32, status: StepStatus) -> Result<(), Refusal> {
+    pub(super) fn show(&mut self, seq: i32, status: StepStatus) -> Result<(), Refusal> {
         let branch = self.branch(seq)?.clone();
         let log = self.log(&branch, status);
         self.change.logs.insert(seq, log);

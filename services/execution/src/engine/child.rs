@@ -144,13 +144,22 @@ impl Step<'_> {
                 output: Map::from_iter([("executionId".to_owned(), json!(id))]),
                 message: Some(format!("started execution {id}")),
             },
-            News::Over(Ending::Completed(result)) => Outcome::Done {
-                output: Map::from_iter([
+            News::Over(Ending::Completed(result)) => {
+                let output = Map::from_iter([
                     ("executionId".to_owned(), json!(id)),
                     ("result".to_owned(), Value::Object(result)),
-                ]),
-                message: Some(format!("execution {id} is COMPLETED")),
-            },
+                ]);
+                match json::measure(&output, json::INPUT) {
+                    Ok(_) => Outcome::Done {
+                        output,
+                        message: Some(format!("execution {id} is COMPLETED")),
+                    },
+                    Err(wrong) => {
+                        let message = format!("the result of execution {id} {wrong}");
+                        Outcome::Thrown(Failure::new("RESULT_TOO_LARGE", message))
+                    }
+                }
+            }
             News::Over(Ending::Failed(failure)) => Outcome::Failed(failure),
             News::Over(Ending::Cancelled(failure)) => {
                 let message = format!("execution {id} was cancelled: {}", failure.message);

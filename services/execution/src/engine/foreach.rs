@@ -10,9 +10,9 @@ use model::status::StepStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Step;
 use super::settle::Outcome;
 use super::state::{Branch, Failure, Hold};
+use super::{MAX_CONTEXT_BYTES, Step};
 
 /// Where an item's fields hold its number.
 const INDEX: &str = "itemIndex";
@@ -67,7 +67,10 @@ pub(super) enum Ended<'a> {
 impl Step<'_> {
     /// A branch comes to a `foreach` step.
     pub(super) fn go_through(&mut self, mut branch: Branch, foreach: &Foreach) {
-        let mut rest = match self.items(foreach) {
+        let mut rest = match self
+            .items(foreach)
+            .and_then(|items| self.check_items(items))
+        {
             Ok(items) => items,
             Err(message) => {
                 let failure = Failure::new("ITEMS_UNDEFINED", message);
@@ -90,10 +93,14 @@ impl Step<'_> {
             failed: 0,
         };
         self.execution.memory.loops.insert(seq, begun);
-        if total == 0 {
-            return self.finish_loop(seq);
+        match foreach.needed {
+            Some(needed) if needed > total.unsigned_abs() => {
+                let message = format!("there are {total} items, and {needed} must be completed");
+                self.fail_loop(seq, Failure::new("ITEMS_UNSATISFIABLE", message));
+            }
+            _ if total == 0 => self.finish_loop(seq),
+            _ => self.fill(seq),
         }
-        self.fill(seq);
     }
 
     fn items(&self, foreach: &Foreach) -> Result<Vec<Value>, String> {
@@ -110,6 +117,18 @@ impl Step<'_> {
             Some(_) => Err("items: not a list".to_owned()),
             None => Err("items: there is no such field".to_owned()),
         })
+    }
+
+    /// Refuses items that would not fit beside those of other branches: they are kept until they begin.
+    fn check_items(&self, items: Vec<Value>) -> Result<Vec<Value>, String> {
+        let loops = self.execution.memory.loops.values();
+        let others: usize = loops.map(|at| weight(&at.rest)).sum();
+        match others + weight(&items) > MAX_CONTEXT_BYTES {
+            true => Err(format!(
+                "items: those that have not begun come to more than {MAX_CONTEXT_BYTES} bytes"
+            )),
+            false => Ok(items),
+        }
     }
 
     /// Begins as many items as may be under way at once.
@@ -163,13 +182,10 @@ impl Step<'_> {
         message: Option<String>,
         bytes: usize,
     ) {
+        let mut is_too_much = false;
         if let Some(at) = self.execution.memory.loops.get_mut(&item.of) {
             at.bytes += bytes;
-            if at.bytes > json::INPUT.bytes {
-                let limit = json::INPUT.bytes;
-                let message = format!("the results of the items exceed {limit} bytes");
-                return self.exceed(branch, message);
-            }
+            is_too_much = at.bytes > json::INPUT.bytes;
             at.results.insert(item.index, branch.seq);
             let kept = &mut self.execution.context.kept;
             kept.insert(branch.seq, output.clone());
@@ -179,6 +195,9 @@ impl Step<'_> {
             log.message = message;
             log.data = (!output.is_empty()).then(|| output.clone());
         });
+        if is_too_much {
+            return self.fail_loop(item.of, too_large());
+        }
         self.item_ended(item, Ended::Completed(&output));
     }
 
@@ -264,6 +283,9 @@ impl Step<'_> {
             ("completed".to_owned(), Value::from(at.results.len())),
             ("failed".to_owned(), Value::from(at.failed)),
         ]);
+        if json::measure(&output, json::INPUT).is_err() {
+            return self.fail_loop(seq, too_large());
+        }
         let message = Some(format!(
             "{} of {} items completed",
             at.results.len(),
@@ -308,4 +330,16 @@ impl Step<'_> {
             self.withdraw(&item, format!("withdrawn: {name:?} has gone on"));
         }
     }
+}
+
+/// Bytes of items, as JSON.
+fn weight(items: &[Value]) -> usize {
+    items.iter().map(|item| item.to_string().len()).sum()
+}
+
+fn too_large() -> Failure {
+    let limit = json::INPUT.bytes;
+    let message =
+        format!("the results of the items exceed {limit} bytes, or are nested too deeply");
+    Failure::new("RESULTS_TOO_LARGE", message)
 }

@@ -60,7 +60,7 @@ impl Step<'_> {
                 self.check_room(&data)?;
                 self.correct(seq, data, by)?;
             }
-            Resolution::Complete { .. } if self.is_for_people(step) => {
+            Resolution::Complete { .. } if self.asks_people(step) => {
                 return Err(Refusal::PeopleDecide);
             }
             Resolution::Complete { output } => {

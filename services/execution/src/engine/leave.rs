@@ -27,9 +27,7 @@ impl Step<'_> {
         }
         let step = self.branch(seq)?.step;
         let node = &self.graph.nodes[step];
-        let asks_people =
-            self.is_for_people(step) || node.each.is_some_and(|at| self.is_for_people(at));
-        if goes_on && asks_people {
+        if self.decides_for_people(seq, goes_on)? {
             return Err(Refusal::PeopleDecide);
         }
         let why = format!("{LEFT} {}: {reason}", actor.name());
@@ -104,8 +102,30 @@ impl Step<'_> {
         self.end(branch, StepStatus::Skipped, |log| log.message = Some(why));
     }
 
-    pub(super) fn is_for_people(&self, step: usize) -> bool {
-        let kind = &self.graph.nodes[step].kind;
-        matches!(kind, Kind::Approval(_) | Kind::DataEntry(_))
+    /// Whether withdrawing a branch would let something go on that people have not decided: it must not, even
+    /// though an operator could end it all.
+    fn decides_for_people(&mut self, seq: i32, goes_on: bool) -> Result<bool, Refusal> {
+        let branch = self.branch(seq)?.clone();
+        let others = self
+            .execution
+            .branches
+            .iter()
+            .filter(|other| other.seq != seq);
+        let mut awaited = others.filter(|other| self.graph.can_come(other.step, branch.step));
+        let passes_over = awaited.any(|other| self.asks_people(other.step));
+        let is_awaited = branch.item.is_some() || self.graph.leads_to_join(branch.step);
+        Ok(match self.asks_people(branch.step) {
+            true => goes_on || is_awaited,
+            false => goes_on && passes_over,
+        })
+    }
+
+    /// Whether people decide a step, or what it does for each item.
+    pub(super) fn asks_people(&self, step: usize) -> bool {
+        let is_theirs = |at: usize| {
+            let kind = &self.graph.nodes[at].kind;
+            matches!(kind, Kind::Approval(_) | Kind::DataEntry(_))
+        };
+        is_theirs(step) || self.graph.nodes[step].each.is_some_and(is_theirs)
     }
 }

@@ -4,6 +4,7 @@
 use model::instant::later;
 use model::kind::Lock;
 use model::scope::Path;
+use model::status::StepStatus;
 use serde_json::Value;
 
 use super::settle::Outcome;
@@ -56,6 +57,7 @@ impl Step<'_> {
         branch.hold = Hold::Runnable;
         branch.times.available_at = now;
         branch.times.started_at = now;
-        Ok(())
+        // From now on it could be worked on: reports count what comes before as waiting.
+        self.show(seq, StepStatus::Pending)
     }
 }

@@ -90,6 +90,15 @@ impl Reuse {
                 *last = log;
             }
         }
+        // What an operator corrected meanwhile may have changed the lists that items come from.
+        let is_corrected = |log: &Past| {
+            log.status == StepStatus::Skipped && {
+                let entry = &activations[&(log.step_id, log.activation)];
+                entry.1.attempt > log.attempt
+            }
+        };
+        let has_same_items =
+            graph.definition.version == next.definition.version && !past.iter().any(is_corrected);
         let undone = undone(graph, activations.values().copied());
         let mut in_order: Vec<(&Past, &Past)> = activations.into_values().collect();
         in_order.sort_by_key(|(first, _)| first.seq);
@@ -104,9 +113,10 @@ impl Reuse {
             };
             let is_completed = last.status == StepStatus::Completed;
             let stands = is_completed && !undone.contains(&last.seq);
-            // Its items are the same only if it is.
-            let in_part = !is_completed && is_same_foreach((graph, next), last.step_id);
-            if follows && (stands || in_part) && Some(last.step_id) != afresh {
+            // Its items are the same only if nothing else is.
+            let in_part = !is_completed && has_same_items && is_foreach(graph, last.step_id);
+            let is_same = is_same((graph, next), last.step_id);
+            if follows && is_same && (stands || in_part) && Some(last.step_id) != afresh {
                 let activation = Done {
                     step_id: last.step_id,
                     activation: last.activation,
@@ -181,14 +191,19 @@ impl Reuse {
     }
 }
 
-/// Whether a step goes through the items of a list, and through the same in both versions.
-fn is_same_foreach((graph, next): (&Graph, &Graph), step_id: Uuid) -> bool {
+/// Whether a step is the same in both versions. If not, what it did is not what it would do: above all nobody has
+/// decided what people are asked now.
+fn is_same((graph, next): (&Graph, &Graph), step_id: Uuid) -> bool {
     let find = |graph: &Graph| {
-        let at = graph.node_of(step_id)?;
-        let is_foreach = matches!(graph.nodes[at].kind, Kind::Foreach(_));
-        is_foreach.then(|| graph.definition.steps[at].config.clone())
+        let step = &graph.definition.steps[graph.node_of(step_id)?];
+        Some((step.step_type.clone(), step.config.clone()))
     };
-    find(graph).is_some_and(|config| find(next) == Some(config))
+    find(graph).is_some_and(|step| find(next) == Some(step))
+}
+
+fn is_foreach(graph: &Graph, step_id: Uuid) -> bool {
+    let at = graph.node_of(step_id);
+    at.is_some_and(|at| matches!(graph.nodes[at].kind, Kind::Foreach(_)))
 }
 
 /// Of activations the seqs of those that were undone: the newest first, one for each that undid.

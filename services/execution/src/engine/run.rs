@@ -121,17 +121,22 @@ impl Step<'_> {
         self.tidy_reuse();
         for at in 0..self.execution.branches.len() {
             let branch = &self.execution.branches[at];
-            if branch.id.is_nil() && !self.change.logs.contains_key(&branch.seq) {
-                let status = match branch.hold {
-                    Hold::Timer { .. }
-                    | Hold::Join { .. }
-                    | Hold::Items { .. }
-                    | Hold::Signal { .. }
-                    | Hold::Child { .. } => StepStatus::Running,
-                    _ => StepStatus::Pending,
-                };
-                let log = self.log(branch, status);
-                self.change.logs.insert(log.seq, log);
+            let status = match branch.hold {
+                Hold::Timer { .. }
+                | Hold::Join { .. }
+                | Hold::Items { .. }
+                | Hold::Signal { .. }
+                | Hold::Child { .. } => StepStatus::Running,
+                _ => StepStatus::Pending,
+            };
+            match self.change.logs.get_mut(&branch.seq) {
+                None if branch.id.is_nil() => {
+                    let log = self.log(branch, status);
+                    self.change.logs.insert(log.seq, log);
+                }
+                // A branch that has come further within this change, or has got its lock.
+                Some(log) if log.status == StepStatus::Pending => log.status = status,
+                _ => {}
             }
         }
     }

@@ -102,6 +102,7 @@ async fn replay(
     if means.attempts == 0 || means.effort == 0 {
         return Ok(None);
     }
+    let _turn = service.turn().await?;
     let mut conn = db::acquire(&service.pool).await?;
     let workflow_id = draft.definition.workflow_id;
     let old = service

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use chassis::{Error, Result, db};
-use model::graph::Graph;
+use model::graph::{Graph, Node};
 use model::json::{self, INPUT};
 use model::status::ExecutionStatus;
 use proto::execution::v1 as pb;
@@ -44,9 +44,16 @@ pub(super) async fn restart(
         false => old.workflow_version,
     };
     let graph = service.definitions.graph(old.workflow_id, version).await?;
-    if afresh.is_some_and(|step| graph.node_of(step).is_none()) {
-        let description = format!("is not a step of version {version}");
-        return Err(Error::invalid("from_step_id", description));
+    if let Some(step) = afresh {
+        let Some(at) = graph.node_of(step) else {
+            let description = format!("is not a step of version {version}");
+            return Err(Error::invalid("from_step_id", description));
+        };
+        let named = |node: &Node| node.each == Some(at) || node.undone_by == Some(at);
+        if graph.nodes.iter().any(named) {
+            let description = "stands apart from the flow: name the step that it is done for";
+            return Err(Error::invalid("from_step_id", description));
+        }
     }
     let reuse = reuse(service, &old, &graph, afresh).await?;
     let restart = Restart {
@@ -93,19 +100,27 @@ async fn reuse(
     graph: &Graph,
     afresh: Option<Uuid>,
 ) -> Result<Reuse> {
-    let mut conn = db::acquire(&service.pool).await?;
     let ran = service
         .definitions
-        .pinned(&mut conn, old.workflow_id, old.workflow_version)
+        .graph(old.workflow_id, old.workflow_version)
         .await?;
-    let past = store::restarts::attempts(&mut conn, old.id).await?;
+    // A purge takes all of it or nothing: what is read here is of one moment.
+    let mut snapshot = db::snapshot(&service.pool).await?;
+    if store::executions::get(&mut snapshot, old.id)
+        .await?
+        .is_none()
+    {
+        return Err(Error::not_found("execution", old.id));
+    }
+    let past = store::restarts::attempts(&mut snapshot, old.id).await?;
     if afresh.is_some_and(|step| past.iter().all(|log| log.step_id != step)) {
         let message = "the execution never came to the step: leave it out";
         return Err(Error::precondition("STEP_NOT_REACHED", message));
     }
     let mut reuse = Reuse::new(old.id, (&ran, graph), &past, afresh);
     let wanted = reuse.wanted(graph);
-    take_over(&mut conn, old.id, &wanted, &mut reuse).await?;
+    take_over(&mut snapshot, old.id, &wanted, &mut reuse).await?;
+    snapshot.commit().await?;
     Ok(reuse)
 }
 

@@ -103,6 +103,7 @@ async fn run(
     input: Map<String, Value>,
     mocks: Mocks,
 ) -> Result<Simulated> {
+    let _turn = service.turn().await?;
     let mut conn = db::acquire(&service.pool).await?;
     let now = db::now(&mut conn).await?;
     drop(conn);

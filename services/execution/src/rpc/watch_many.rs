@@ -215,7 +215,8 @@ impl Watcher {
         let open = self.places(&open).await?;
         for place in self.places(&self.young(now)).await? {
             let known = Known {
-                is_over: place.is_over,
+                // What began later and is over already is a change.
+                is_over: place.is_over && place.started_at < now,
                 ..Known::new(place)
             };
             self.known.insert(place.id, known);

@@ -126,7 +126,6 @@ pub fn play(
     // Nothing is stored of what has effects elsewhere.
     change.notifications.clear();
     change.messages.clear();
-    change.messages.clear();
     Ok(Played {
         execution,
         change,

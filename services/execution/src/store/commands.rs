@@ -47,10 +47,11 @@ pub async fn insert_commands(conn: &mut PgConnection, rows: &NewCommands) -> sql
     .map(drop)
 }
 
-/// What is due, the oldest first, without those of `in_flight`.
+/// What is due, the oldest first, without those of `in_flight`: starts, or everything else.
 pub async fn due_commands(
     conn: &mut PgConnection,
     in_flight: &[Uuid],
+    starts: bool,
     limit: i64,
 ) -> sqlx::Result<Vec<CommandRow>> {
     sqlx::query_as!(
@@ -58,10 +59,11 @@ pub async fn due_commands(
         "-- execution.due_commands
         select id, kind, execution_id, wait_id, payload
         from execution.commands
-        where available_at <= clock_timestamp() and id <> all($1)
+        where available_at <= clock_timestamp() and id <> all($1) and (kind = 'start') = $3
         order by available_at, id limit $2",
         in_flight,
         limit,
+        starts,
     )
     .fetch_all(conn)
     .await

@@ -34,7 +34,8 @@ pub fn pieces<'c>(
             select l.event_seq, l.data
               from execution.execution_logs l
              where l.execution_id = e.id and l.status in ('COMPLETED', 'SKIPPED') and l.data is not null
-               and l.item_index is null) piece
+               -- Results of items show in their foreach; what an operator corrected shows here.
+               and (l.item_index is null or l.status = 'SKIPPED')) piece
          order by asked.place, piece.event_seq"#,
         executions
     )

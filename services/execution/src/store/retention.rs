@@ -9,6 +9,8 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Horizons {
     pub executions: Option<DateTime<Utc>>,
+    /// What the policy alone says: later, if what reporting has not got yet holds it back.
+    pub policy: Option<DateTime<Utc>>,
     pub simulations: Option<DateTime<Utc>>,
 }
 
@@ -26,6 +28,7 @@ pub async fn horizons(
         select case when $1::int4 is not null then least(
                    now() - make_interval(days => $1),
                    (select min(created_at) from execution.outbox) - interval '1 hour') end as executions,
+               now() - make_interval(days => $1) as policy,
                now() - make_interval(days => $2::int4) as simulations"#,
         days,
         simulation_days

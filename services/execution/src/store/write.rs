@@ -204,12 +204,12 @@ pub async fn update_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<u
         set status = new.status::execution.step_status, message = new.message, data = new.data,
             error = new.error, error_code = new.error_code, started_at = new.started_at,
             completed_at = new.completed_at, assigned_at = new.assigned_at, route = new.route,
-            will_retry = new.will_retry, event_seq = new.event_seq
+            will_retry = new.will_retry, event_seq = new.event_seq, available_at = new.available_at
         from unnest(
             $1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[],
-            $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::bool[], $12::int[])
+            $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::bool[], $12::int[], $13::timestamptz[])
         as new (id, status, message, data, error, error_code, started_at, completed_at, assigned_at, route,
-            will_retry, event_seq)
+            will_retry, event_seq, available_at)
         where l.id = new.id and l.event_seq is null",
         &rows.id,
         &rows.status,
@@ -223,6 +223,7 @@ pub async fn update_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<u
         &rows.route as &[Option<Value>],
         &rows.will_retry,
         &rows.event_seq as &[Option<i32>],
+        &rows.available_at,
     )
     .execute(conn)
     .await?;

@@ -67,6 +67,23 @@ pub(super) fn resolve(
             problems.push(Problem::error(path, "LOCK_INVALID", message));
         }
     }
+    for (at, named) in references.iter().enumerate() {
+        let lock = |at: usize| {
+            settings[at]
+                .as_ref()
+                .and_then(|settings| settings.lock.as_ref())
+        };
+        let (own, inner) = (lock(at), named.each.and_then(lock));
+        if own
+            .zip(inner)
+            .is_some_and(|(own, inner)| own.name == inner.name)
+        {
+            let path = format!("{}.config.lock", labels.step(at));
+            let message =
+                "the step that is done for each item would wait for the lock that this one holds";
+            problems.push(Problem::error(path, "LOCK_INVALID", message));
+        }
+    }
     check_undoing(definition, labels, (settings, &references), problems);
     check_items(definition, labels, (settings, &references), problems);
     references

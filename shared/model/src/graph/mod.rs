@@ -140,6 +140,11 @@ impl Graph {
         self.sources.get(&join).is_some_and(|from| from[step])
     }
 
+    /// Whether some join waits for branches that are at this step.
+    pub fn leads_to_join(&self, step: usize) -> bool {
+        self.sources.values().any(|from| from[step])
+    }
+
     /// Where a step stands in `nodes` and `definition.steps`.
     pub fn node_of(&self, step_id: Uuid) -> Option<usize> {
         self.by_id.get(&step_id).copied()

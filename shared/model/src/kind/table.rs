@@ -161,7 +161,8 @@ pub(super) const COMMON: &[Setting] = &[
         Form::Object(LOCK),
         "A critical section: at any time one step of all executions of the client holds a lock. The step waits \
          for it before it begins, in the order of arrival, and gives it back when it is over, retries \
-         included.",
+         included. Whoever holds one lock and waits for another needs a timeout: two of them could wait for \
+         each other.",
     ),
     optional(
         "cancels",

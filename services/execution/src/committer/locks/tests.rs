@@ -1,10 +1,12 @@
 //! Locks and items in the database, by several replicas.
 
+use model::wire;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::committer::{Action, Target};
-use crate::engine::{Answer, Decision};
+use crate::context;
+use crate::engine::{Answer, Decision, Resolution};
 use crate::fixtures::catalog::{Replica, Stage};
 
 fn desk() -> Value {
@@ -129,4 +131,37 @@ async fn items_are_gone_through_by_any_replica() {
     assert_eq!(logs[0]["results"], results);
     let indices: Vec<_> = logs.iter().map(|log| log["item_index"].as_i64()).collect();
     assert_eq!(indices, [None, Some(0), Some(1), Some(2)]);
+}
+
+#[tokio::test]
+async fn what_is_corrected_for_an_item_shows_to_whoever_does_it() {
+    let stage = Stage::new().await;
+    let visit = json!({ "timeout": "1h", "onFailure": "park" });
+    let steps = [
+        ("each", "foreach", json!({ "count": 1, "step": "visit" })),
+        ("visit", "data_entry", visit),
+    ];
+    let workflow = stage.publish(1, &steps).await;
+    let replica = stage.replica();
+    let id = replica.start(workflow, json!({ "place": "old" })).await;
+    let wait = async |kind: &str| {
+        let sql = format!(
+            "select id from execution.waits where execution_id = '{id}' and kind = '{kind}'"
+        );
+        let rows = stage.world.rows(&sql).await;
+        Target::Wait(rows[0]["id"].as_str().unwrap().parse().unwrap())
+    };
+    let late = "update execution.waits set wake_at = now() where kind = 'person'";
+    stage.world.run(late).await;
+    replica.tell(wait("person").await, Action::Wake).await;
+    let data = json!({ "place": "new" }).as_object().unwrap().clone();
+    let retry = Action::Resolve(Resolution::Retry { data });
+    replica.tell(wait("incident").await, retry).await;
+    assert_eq!(stage.kinds(id).await.len(), 2);
+    let mut conn = stage.world.pool.acquire().await.unwrap();
+    let context = context::of(&mut conn, id).await.unwrap();
+    assert_eq!(
+        wire::json_from_struct(&context.data).unwrap()["place"],
+        "new"
+    );
 }

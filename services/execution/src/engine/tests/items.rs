@@ -286,13 +286,13 @@ fn lists_that_are_none_fail_and_empty_ones_are_done() {
 }
 
 #[test]
-fn results_that_are_too_large_together_end_the_execution() {
+fn results_that_are_too_large_together_fail_the_step() {
     let mut run = Run::start(jobs(json!({ "count": 3 })), json!({}));
     let large = json!({ "x": "y".repeat(150_000) });
     run.do_item(0, large.clone());
     run.do_item(1, large);
     assert_eq!(run.execution.status, ExecutionStatus::Failed);
-    assert_eq!(run.execution.failure.unwrap().code, "LIMIT_EXCEEDED");
+    assert_eq!(run.execution.failure.unwrap().code, "RESULTS_TOO_LARGE");
 }
 
 #[test]
@@ -321,4 +321,40 @@ fn memory_of_items_survives_being_stored() {
     let read: Memory = serde_json::from_value(stored).unwrap();
     assert_eq!(read, run.execution.memory);
     assert_eq!(read.shown().collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn fewer_items_than_needed_are_never_enough() {
+    for orders in [json!([]), json!(["a"])] {
+        let config = json!({ "items": "orders", "needed": 2 });
+        let run = Run::start(jobs(config), json!({ "orders": orders }));
+        run.check(ExecutionStatus::Failed, &["Each FAILED"]);
+        let failure = run.execution.failure.as_ref().unwrap();
+        assert_eq!(failure.code, "ITEMS_UNSATISFIABLE");
+    }
+}
+
+#[test]
+fn nobody_completes_for_people_what_they_decide_for_items() {
+    let config = json!({ "count": 2, "onFailure": "park" });
+    let mut run = Run::start(
+        each(config, ("approval", json!({ "timeout": "1h" }))),
+        json!({}),
+    );
+    run.now += TimeDelta::hours(1);
+    let seq = run.item(0).seq;
+    run.tell(Command::Wake { seq }).unwrap();
+    assert_eq!(run.at(), ["Each"]);
+    let seq = run.execution.branches[0].seq;
+    let resolve = |resolution| Command::Resolve {
+        seq,
+        actor: person("ada@x", &[]),
+        resolution,
+    };
+    let output = object(json!({ "results": [{ "approved": true }] }));
+    let forged = run.tell(resolve(Resolution::Complete { output }));
+    assert_eq!(forged, Err(Refusal::PeopleDecide));
+    run.tell(resolve(Resolution::Retry { data: Map::new() }))
+        .unwrap();
+    assert_eq!(run.at(), ["Each", "Do", "Do"]);
 }

@@ -1,6 +1,7 @@
 //! Branches that are withdrawn while the execution goes on, and critical sections, by the numbers of the
 //! workflow patterns.
 
+use model::status::StepStatus;
 use serde_json::json;
 
 use super::patterns::{always, fork, join, net};
@@ -82,11 +83,35 @@ fn nobody_passes_over_what_people_decide() {
     ];
     let mut run = Run::start(graph(&steps, &[("Each", "Ask", always())]), json!({}));
     assert_eq!(run.leave("Vote", true), Err(Refusal::PeopleDecide));
+    assert_eq!(run.leave("Vote", false), Err(Refusal::PeopleDecide));
     assert_eq!(run.leave("Each", true), Err(Refusal::PeopleDecide));
     assert_eq!(run.path().len(), 4);
     run.leave("Each", false).unwrap();
     assert_eq!(run.execution.status, ExecutionStatus::Completed);
     assert_eq!(run.count("Vote SKIPPED"), 3);
+}
+
+#[test]
+fn no_join_goes_on_without_those_who_decide() {
+    let others = [
+        fork("F"),
+        ("Decide", "approval", json!({})),
+        join("J", json!({})),
+    ];
+    let ways = [
+        ("F", "Decide"),
+        ("F", "A"),
+        ("Decide", "J"),
+        ("A", "J"),
+        ("J", "Pay"),
+    ];
+    let mut run = Run::start(net(&others, &["A", "Pay"], &ways), json!({}));
+    run.done("A");
+    for (name, goes_on) in [("J", true), ("Decide", false), ("Decide", true)] {
+        let refused = run.leave(name, goes_on);
+        assert_eq!(refused, Err(Refusal::PeopleDecide), "{name} {goes_on}");
+    }
+    assert_eq!(run.at(), ["Decide", "J"]);
 }
 
 #[test]
@@ -193,7 +218,14 @@ fn wcp39_critical_section() {
         run.execution.branches[0].lock.as_deref(),
         Some("account/17")
     );
+    run.now += TimeDelta::hours(1);
     run.grant("Book");
+    // What comes before was waiting, and is told so.
+    let log = &run.change.logs[&1];
+    assert_eq!(
+        (log.status, log.times.available_at),
+        (StepStatus::Pending, run.now)
+    );
     run.settle("Book", Outcome::Failed(Failure::new("DOWN", "down")));
     // The lock is held through all attempts.
     let again = &run.execution.branches[0];

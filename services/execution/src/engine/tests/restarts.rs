@@ -434,3 +434,36 @@ fn items_that_were_completed_are_taken_over() {
     let other = restart_with(each(2), &old, None, input);
     assert_eq!(other.indices(), [0, 1]);
 }
+
+#[test]
+fn an_answer_counts_for_nothing_but_what_was_asked() {
+    let asking = |kind: (&str, Value)| {
+        let steps = [("Agree", kind.0, kind.1), ("Pay", "pay", once())];
+        graph(&steps, &[("Agree", "Pay", json!({ "cel": "true" }))])
+    };
+    // A worker has said yes where people of a group are asked now, or people of another group have.
+    let before = [
+        ("check", once()),
+        ("approval", json!({ "approverRole": "staff" })),
+    ];
+    for asked in before {
+        let is_job = asked.0 == "check";
+        let mut old = Run::start(asking(asked), json!({ "given": 1 }));
+        if is_job {
+            work_at(&mut old, "Agree", json!({ "approved": true }));
+        } else {
+            let clerk = person("bob@x.org", &["staff"]);
+            old.answer(&clerk, approve()).expect("open");
+        }
+        break_at(&mut old, "Pay");
+        let next = ("approval", json!({ "approverRole": "directors" }));
+        let mut next = asking(next);
+        next.definition.version = 2;
+        let again = restart_as(next, &old, None);
+        assert_eq!(again.path(), ["Agree PENDING"]);
+        assert!(matches!(
+            again.execution.branches[0].hold,
+            Hold::Person { .. }
+        ));
+    }
+}

@@ -1,5 +1,6 @@
 //! The reading calls, on rows of the test's making.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::Shutdown;
@@ -16,7 +17,7 @@ use proto::execution::v1::task_service_server::TaskService;
 use proto::execution::v1::watch_execution_response::Change as Changed;
 use proto::execution::v1::{self as pb, step_event};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Response};
 use tonic_types::StatusExt;
@@ -29,6 +30,7 @@ use super::tasks::Tasks;
 use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::fixtures::{World, nobody};
+use crate::state;
 use crate::state::Service;
 
 mod broadcasts;
@@ -53,6 +55,7 @@ fn service(world: &World) -> Service {
         definitions,
         catalog: nobody(),
         asked: Asked::default(),
+        computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,
         shutdown,

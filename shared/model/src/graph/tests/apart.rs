@@ -174,4 +174,15 @@ fn regions_and_locks() {
         json!([]),
     );
     error(decision, &config("lock"), "LOCK_INVALID", "does work");
+    let held = |lock: &str| {
+        let each = json!({ "count": 2, "step": "Do", "lock": { "name": "x" } });
+        let steps = json!([
+            { "name": "Each", "stepType": "foreach", "config": each },
+            { "name": "Do", "config": { "lock": { "name": lock } } },
+        ]);
+        definition(steps, json!([]))
+    };
+    assert_eq!(problems(held("y")), []);
+    let path = r#"steps["Each"].config.lock"#;
+    error(held("x"), path, "LOCK_INVALID", "this one holds");
 }
