@@ -1,7 +1,8 @@
-//! The loop that does one thing to many executions. Invariant: each execution is done once, by a command that
-//! carries an id made of the operation and its target: a page that is done again after a crash finds what the
-//! first one did.
+//! The loop that does one thing to many executions. Invariant: each execution is done once and counted once: its
+//! page is kept before it is done, until it is counted, and each command carries an id made of the operation and
+//! its target, so another try at a page finds what the first one did, whatever has become of the executions.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chassis::idempotency::RequestKey;
@@ -19,8 +20,8 @@ use uuid::Uuid;
 use crate::committer::{Action, Command, Committer, Target};
 use crate::engine::{Resolution, Signal};
 use crate::rpc::search;
-use crate::store::bulk::{self, Fault, Operation, Progress};
-use crate::store::executions::{self, Filter, Place};
+use crate::store::bulk::{self, Fault, Operation, Page, PageTarget, Progress};
+use crate::store::executions::{self, Filter};
 
 /// Operations that may be open at once.
 pub const MOST_OPEN: i64 = 10;
@@ -167,11 +168,42 @@ impl Worker {
         let Some(operation) = operation else {
             return Ok(None);
         };
-        let filter = match restriction(&operation) {
+        let Some(page) = self.page(held, &operation).await? else {
+            return Ok(None);
+        };
+        let processed = page.executions.len();
+        let mut progress = Progress {
+            cursor: page.last,
+            processed: processed as i64,
+            errors: operation.errors.0.clone(),
+            end: page.is_last.then_some("COMPLETED"),
+            ..Progress::default()
+        };
+        if !operation.dry_run {
+            self.fulfil(&operation, &page, &mut progress).await?;
+        }
+        let goes_on = self.count(held, &progress).await? && progress.end.is_none();
+        let due = match operation.dry_run {
+            true => Duration::ZERO,
+            false => Duration::from_secs(1) * processed as u32 / operation.max_per_second as u32,
+        };
+        Ok(goes_on.then(|| due.saturating_sub(begun.elapsed())))
+    }
+
+    /// What is done next: what was begun and not counted, or else what follows. Nothing if the operation cannot
+    /// go on, or is somebody else's.
+    async fn page(&self, held: Held, operation: &Operation) -> Result<Option<Page>> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let begun = bulk::page(&mut conn, held.id).await?;
+        drop(conn);
+        if begun.is_some() {
+            return Ok(begun);
+        }
+        let filter = match restriction(operation) {
             Ok(filter) => filter,
             Err(error) => {
                 let failed = Progress {
-                    errors: operation.errors.0,
+                    errors: operation.errors.0.clone(),
                     end: Some("FAILED"),
                     error: Some(error.message().to_owned()),
                     ..Progress::default()
@@ -180,29 +212,13 @@ impl Worker {
                 return Ok(None);
             }
         };
-        let limit = match operation.dry_run {
-            true => DRY_PAGE,
-            false => i64::from(operation.max_per_second / PAGES_A_SECOND).clamp(1, PAGE),
-        };
-        let page = self.page(&operation, filter.clone(), limit).await?;
-        let mut progress = Progress {
-            cursor: page.last().map(|place| (place.started_at, place.id)),
-            processed: page.len() as i64,
-            errors: operation.errors.0.clone(),
-            end: ((page.len() as i64) < limit).then_some("COMPLETED"),
-            ..Progress::default()
-        };
-        if !operation.dry_run {
-            let ids: Vec<Uuid> = page.iter().map(|place| place.id).collect();
-            self.fulfil(&operation, &filter, &ids, &mut progress)
-                .await?;
+        let page = self.following(operation, filter).await?;
+        if operation.dry_run || page.executions.is_empty() {
+            return Ok(Some(page));
         }
-        let goes_on = self.count(held, &progress).await? && progress.end.is_none();
-        let due = match operation.dry_run {
-            true => Duration::ZERO,
-            false => Duration::from_secs(1) * page.len() as u32 / operation.max_per_second as u32,
-        };
-        Ok(goes_on.then(|| due.saturating_sub(begun.elapsed())))
+        let mut conn = db::acquire(&self.pool).await?;
+        let is_kept = bulk::keep_page(&mut conn, (held.id, held.holder), &page).await?;
+        Ok(is_kept.then_some(page))
     }
 
     async fn count(&self, held: Held, progress: &Progress) -> Result<bool> {
@@ -210,48 +226,65 @@ impl Worker {
         Ok(bulk::advance(&mut conn, (held.id, held.holder), progress).await?)
     }
 
-    async fn page(
-        &self,
-        operation: &Operation,
-        mut filter: Filter,
-        limit: i64,
-    ) -> Result<Vec<Place>> {
+    /// What follows the executions that are counted.
+    async fn following(&self, operation: &Operation, mut filter: Filter) -> Result<Page> {
+        let limit = match operation.dry_run {
+            true => DRY_PAGE,
+            false => i64::from(operation.max_per_second / PAGES_A_SECOND).clamp(1, PAGE),
+        };
+        let step_id = filter.waiting.step_id;
         let mut listing = db::listing(&self.pool).await?;
         filter.narrow(&mut listing, search::MOST_RARE).await?;
         let after = operation.cursor_started_at.zip(operation.cursor_id);
         let places = executions::places(&mut listing, &filter, Run::Up(after), limit);
         let places = places.collect::<sqlx::Result<Vec<_>>>().await?;
         listing.commit().await?;
-        Ok(places)
+        let mut waits: HashMap<Uuid, Vec<Uuid>> = HashMap::new();
+        if operation.action.resolves_incidents() && !operation.dry_run {
+            let ids: Vec<Uuid> = places.iter().map(|place| place.id).collect();
+            let mut conn = db::acquire(&self.pool).await?;
+            for (id, wait) in bulk::incidents(&mut conn, &ids, step_id).await? {
+                waits.entry(id).or_default().push(wait);
+            }
+        }
+        let target = |id| PageTarget {
+            id,
+            waits: waits.remove(&id).unwrap_or_default(),
+        };
+        Ok(Page {
+            last: places.last().map(|place| (place.started_at, place.id)),
+            is_last: (places.len() as i64) < limit,
+            executions: places.iter().map(|place| place.id).map(target).collect(),
+        })
     }
 
     /// Does it to each; an error means that it is to be tried again, and nothing is counted.
     async fn fulfil(
         &self,
         operation: &Operation,
-        filter: &Filter,
-        ids: &[Uuid],
+        page: &Page,
         progress: &mut Progress,
     ) -> Result<()> {
-        let targets: Vec<(Uuid, Target)> = if operation.action.resolves_incidents() {
-            let mut conn = db::acquire(&self.pool).await?;
-            let waits = bulk::incidents(&mut conn, ids, filter.waiting.step_id).await?;
-            let targets = waits.into_iter().map(|(id, wait)| (id, Target::Wait(wait)));
-            targets.collect()
-        } else {
-            ids.iter().map(|id| (*id, Target::Execution(*id))).collect()
-        };
+        let by_wait = operation.action.resolves_incidents();
+        let targets = page.executions.iter().flat_map(|execution| {
+            let whole = (!by_wait).then_some(Target::Execution(execution.id));
+            let waits = execution.waits.iter().copied().map(Target::Wait);
+            whole
+                .into_iter()
+                .chain(waits)
+                .map(|target| (execution.id, target))
+        });
         let mut sent = JoinSet::new();
         for (execution_id, target) in targets {
             let command = command(operation, target);
             let committer = self.committer.clone();
             sent.spawn(async move { (execution_id, outcome(committer.submit(command).await)) });
         }
-        let mut told = Vec::with_capacity(ids.len());
+        let mut told = Vec::with_capacity(page.executions.len());
         for (execution_id, outcome) in sent.join_all().await {
             told.push((execution_id, outcome?));
         }
-        for id in ids {
+        for PageTarget { id, .. } in &page.executions {
             let mut own = told.iter().filter(|(told_id, _)| told_id == id);
             let failure = own.clone().find_map(|(_, outcome)| match outcome {
                 Outcome::Failed(error) => Some(error),

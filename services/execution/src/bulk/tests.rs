@@ -83,6 +83,34 @@ fn counts(operation: &Operation) -> (i64, i64, i64, i64) {
     (*processed, *succeeded, *skipped, *failed)
 }
 
+/// Does a page, and is gone before it could say so; returns how many it was done to.
+async fn do_uncounted(worker: &Worker, held: Held) -> i64 {
+    let mut conn = worker.pool.acquire().await.unwrap();
+    let operation = bulk::renew(&mut conn, held.id, held.holder).await;
+    let operation = operation.unwrap().expect("it is its own");
+    drop(conn);
+    let page = worker.page(held, &operation).await.unwrap().unwrap();
+    let mut lost = Progress::default();
+    let done = worker.fulfil(&operation, &page, &mut lost).await;
+    done.unwrap();
+    lost.succeeded
+}
+
+async fn expire(world: &World) {
+    let expire = "update execution.bulk_operations set lease_until = now() - interval '1 s'";
+    world.run(expire).await;
+}
+
+/// Waits as if what they waited for had failed for good.
+async fn park(world: &World) {
+    world
+        .run(
+            "update execution.waits
+                set kind = 'incident', error_code = 'DOWN', error = 'it is down', job_type = null",
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn page_that_is_done_again_after_a_crash_is_done_once() {
     let world = World::new().await;
@@ -93,20 +121,14 @@ async fn page_that_is_done_again_after_a_crash_is_done_once() {
     assert!(first.step(held).await.unwrap().is_some());
     // The second page is committed, and its worker gone before it could say so.
     let before = read(&world, id).await;
-    let filter = restriction(&before).unwrap();
-    let page = first.page(&before, filter.clone(), 10).await.unwrap();
-    let ids: Vec<Uuid> = page.iter().map(|place| place.id).collect();
-    let mut lost = Progress::default();
-    first
-        .fulfil(&before, &filter, &ids, &mut lost)
-        .await
-        .unwrap();
-    assert_eq!((lost.succeeded, before.processed), (10, 10));
+    assert_eq!(
+        (do_uncounted(&first, held).await, before.processed),
+        (10, 10)
+    );
 
     let second = worker(&world);
     assert!(second.take().await.unwrap().is_none(), "the lease lasts");
-    let expire = "update execution.bulk_operations set lease_until = now() - interval '1 s'";
-    world.run(expire).await;
+    expire(&world).await;
     let taken = second.take().await.unwrap().expect("the lease has ended");
     assert_eq!(
         first.step(held).await.unwrap(),
@@ -118,6 +140,60 @@ async fn page_that_is_done_again_after_a_crash_is_done_once() {
     assert_eq!(done.state, "COMPLETED");
     assert_eq!(counts(&done), (25, 25, 0, 0));
     assert!(kept(&world, 1).await);
+}
+
+#[tokio::test]
+async fn what_was_cancelled_before_a_crash_is_counted() {
+    let world = World::new().await;
+    line(&world, 25).await;
+    let cancel = Deed::Cancel {
+        reason: "recalled".to_owned(),
+        compensate: false,
+    };
+    let id = operation(&world, &cancel, "", 50).await;
+    let (first, second) = (worker(&world), worker(&world));
+    let held = first.take().await.unwrap().unwrap();
+    assert_eq!(do_uncounted(&first, held).await, 10);
+    expire(&world).await;
+    let taken = second.take().await.unwrap().expect("the lease has ended");
+    assert_eq!(finish(&second, taken).await, 3);
+    assert_eq!(counts(&read(&world, id).await), (25, 25, 0, 0));
+    let left = "select id from execution.bulk_operations where page is not null";
+    assert!(world.rows(left).await.is_empty());
+}
+
+#[tokio::test]
+async fn incident_that_parks_again_before_its_page_is_counted_is_left_alone() {
+    let world = World::new().await;
+    line(&world, 5).await;
+    park(&world).await;
+    let id = operation(&world, &Deed::Retry, "", 100).await;
+    let (first, second) = (worker(&world), worker(&world));
+    let held = first.take().await.unwrap().unwrap();
+    assert_eq!(do_uncounted(&first, held).await, 5);
+    park(&world).await;
+    let ids = "select id from execution.waits where kind = 'incident' order by id";
+    let parked = world.rows(ids).await;
+    assert_eq!(parked.len(), 5);
+    expire(&world).await;
+    let taken = second.take().await.unwrap().expect("the lease has ended");
+    finish(&second, taken).await;
+    assert_eq!(counts(&read(&world, id).await), (5, 5, 0, 0));
+    assert_eq!(world.rows(ids).await, parked);
+}
+
+#[tokio::test]
+async fn page_is_kept_only_by_who_holds_the_operation() {
+    let world = World::new().await;
+    line(&world, 5).await;
+    let id = operation(&world, &signal(), "", 100).await;
+    let (first, second) = (worker(&world), worker(&world));
+    let late = first.take().await.unwrap().unwrap();
+    expire(&world).await;
+    second.take().await.unwrap().expect("the lease has ended");
+    let operation = read(&world, id).await;
+    assert_eq!(first.page(late, &operation).await.unwrap(), None);
+    assert!(kept(&world, 0).await);
 }
 
 #[tokio::test]
@@ -242,10 +318,12 @@ async fn one_that_cannot_be_done_does_not_keep_the_others() {
     let worker = worker(&world);
     let held = worker.take().await.unwrap().unwrap();
     let before = read(&world, id).await;
-    let filter = restriction(&before).unwrap();
-    let page = worker.page(&before, filter.clone(), 10).await.unwrap();
-    let mut ids: Vec<Uuid> = page.iter().map(|place| place.id).collect();
-    ids.push(Uuid::now_v7());
+    let mut page = worker.page(held, &before).await.unwrap().unwrap();
+    let never = PageTarget {
+        id: Uuid::now_v7(),
+        waits: Vec::new(),
+    };
+    page.executions.push(never);
     world
         .run(
             "update execution.workflow_executions set status = 'COMPLETED' where id =
@@ -253,10 +331,7 @@ async fn one_that_cannot_be_done_does_not_keep_the_others() {
         )
         .await;
     let mut progress = Progress::default();
-    worker
-        .fulfil(&before, &filter, &ids, &mut progress)
-        .await
-        .unwrap();
+    worker.fulfil(&before, &page, &mut progress).await.unwrap();
     let Progress {
         succeeded,
         skipped,
@@ -264,10 +339,10 @@ async fn one_that_cannot_be_done_does_not_keep_the_others() {
         ..
     } = progress;
     assert_eq!((succeeded, skipped, failed), (3, 2, 1));
-    assert_eq!(progress.errors[0].execution_id, ids[0]);
+    assert_eq!(progress.errors[0].execution_id, page.executions[0].id);
     assert_eq!(progress.errors[0].reason, "INTERNAL");
     finish(&worker, held).await;
-    assert_eq!(counts(&read(&world, id).await), (4, 3, 0, 1));
+    assert_eq!(counts(&read(&world, id).await), (5, 3, 1, 1));
 }
 
 #[tokio::test]

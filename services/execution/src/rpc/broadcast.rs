@@ -1,10 +1,12 @@
 //! Signals to all that wait for one. Invariant: what is answered with OK is taken, or kept if that was asked for; a
-//! broadcast counts only those that took it.
+//! broadcast counts only those that took it. One with a request id is for those that wait at the instant that is
+//! kept with the id before anything is sent: a repetition goes on from there, and reaches nobody else.
 
 use std::time::Duration;
 
 use chassis::idempotency::RequestKey;
 use chassis::{Error, Result, db};
+use chrono::{DateTime, Utc};
 use model::json::INPUT;
 use proto::execution::v1 as pb;
 use serde_json::{Map, Value};
@@ -20,7 +22,8 @@ use crate::committer::{self, Action, Command, Target};
 use crate::state::Service;
 use crate::store::commands::{self, NewCommands};
 use crate::store::kept_signals::{self, KeptSignal};
-use crate::store::{load, requests};
+use crate::store::load;
+use crate::store::requests::{self, FirstCall};
 
 /// Waits that a broadcast reaches with one read.
 const AT_ONCE: i64 = 1000;
@@ -28,6 +31,9 @@ const LONGEST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Signals that are kept, of one name and correlation and of all.
 const MOST_OF_KEY: i64 = 100;
 const MOST_OF_ALL: i64 = 100_000;
+
+/// Deliveries of a broadcast, among the calls that are kept.
+const DELIVER: &str = "Deliver";
 
 /// A signal for whoever waits for it.
 #[derive(Clone)]
@@ -62,23 +68,34 @@ pub(super) async fn to_all(
         &call.request_id,
         &call.body,
     )?;
-    let mut conn = db::acquire(&service.pool).await?;
-    if let Some(told) = earlier(&mut conn, key.as_ref()).await? {
-        return Ok(told);
-    }
-    drop(conn);
     let signal = Broadcast {
         name,
         correlation: (!correlation.is_empty()).then_some(correlation),
         workflow_id,
         data: data.unwrap_or_default(),
     };
-    let delivered = deliver(service, &signal).await?;
-    let ttl = ttl.filter(|_| delivered == 0);
-    if ttl.is_none() && key.is_none() {
-        return Ok(told(delivered, None));
+    let Some(key) = key else {
+        let mut conn = db::acquire(&service.pool).await?;
+        let now = db::now(&mut conn).await?;
+        drop(conn);
+        let delivered = deliver(service, &signal, (None, now)).await?;
+        let Some(ttl) = ttl.filter(|_| delivered == 0) else {
+            return Ok(told(delivered, None));
+        };
+        let kept = db::transaction(&service.pool, async move |conn| {
+            keep(conn, &signal, ttl).await
+        });
+        return Ok(told(0, Some(kept.await?)));
+    };
+    let begun = begin(service, key).await?;
+    let mut conn = db::acquire(&service.pool).await?;
+    if let Some(told) = settled(&mut conn, begun.resource_id).await? {
+        return Ok(told);
     }
-    settle(service, signal, ttl, key, delivered).await
+    drop(conn);
+    let reached = (Some(begun.resource_id), begun.created_at);
+    deliver(service, &signal, reached).await?;
+    settle(service, signal, ttl, begun.resource_id).await
 }
 
 fn told(delivered: i32, kept: Option<Uuid>) -> pb::BroadcastSignalResponse {
@@ -86,29 +103,72 @@ fn told(delivered: i32, kept: Option<Uuid>) -> pb::BroadcastSignalResponse {
     pb::BroadcastSignalResponse { delivered, kept }
 }
 
-/// What an earlier call with this key came to.
-async fn earlier(
-    conn: &mut PgConnection,
-    key: Option<&RequestKey>,
-) -> Result<Option<pb::BroadcastSignalResponse>> {
-    let Some(key) = key else { return Ok(None) };
-    let found = requests::find_requests(conn, &[key]).await?;
-    match found.into_iter().next() {
-        None => Ok(None),
-        Some(earlier) if earlier.body_hash != key.body_hash => Err(RequestKey::reused()),
-        Some(earlier) => {
-            let kept = Some(earlier.resource_id).filter(|id| !id.is_nil());
-            Ok(Some(told(0, kept)))
+/// Keeps the key and the instant of a call, or finds those of the first one. The broadcast's id is made here.
+async fn begin(service: &Service, key: RequestKey) -> Result<FirstCall> {
+    db::transaction(&service.pool, async move |conn| {
+        let first = requests::first_call(conn, &key).await?;
+        let first = match first {
+            Some(first) => first,
+            None => {
+                requests::keep_requests(conn, &[(&key, Uuid::now_v7())]).await?;
+                // A concurrent repetition may have come first.
+                let kept = requests::first_call(conn, &key).await?;
+                kept.ok_or_else(|| Error::conflict("a concurrent repetition came first"))?
+            }
+        };
+        match first.body_hash == key.body_hash {
+            true => Ok(first),
+            false => Err(RequestKey::reused()),
         }
+    })
+    .await
+}
+
+/// In whose name a broadcast tells branches: its deliveries are counted by it.
+fn sender(id: Uuid) -> String {
+    format!("broadcast:{id}")
+}
+
+/// Kept with the delivery to a wait, so that it takes the signal once.
+fn delivery(id: Uuid, wait_id: Uuid) -> RequestKey {
+    RequestKey {
+        caller: sender(id),
+        method: DELIVER,
+        id: wait_id,
+        // A broadcast says the same to all.
+        body_hash: Vec::new(),
     }
 }
 
-/// Brings the signal to those who wait for it at this moment; returns how many took it.
-async fn deliver(service: &Service, signal: &Broadcast) -> Result<i32> {
+/// Kept when all is sent, with the id of the signal that was kept.
+fn end(id: Uuid) -> RequestKey {
+    RequestKey {
+        caller: sender(id),
+        method: "EndBroadcast",
+        id,
+        body_hash: Vec::new(),
+    }
+}
+
+/// What a broadcast came to, if it is over.
+async fn settled(conn: &mut PgConnection, id: Uuid) -> Result<Option<pb::BroadcastSignalResponse>> {
+    let Some(end) = requests::first_call(conn, &end(id)).await? else {
+        return Ok(None);
+    };
+    let delivered = requests::count_calls(conn, &sender(id), DELIVER).await?;
+    let kept = Some(end.resource_id).filter(|id| !id.is_nil());
+    Ok(Some(told(delivered, kept)))
+}
+
+/// Brings the signal to those who have waited for it since before `now`, in the name of the broadcast if it has an
+/// id; returns how many took it. Others are not reached: an execution in a loop would never be left alone.
+async fn deliver(
+    service: &Service,
+    signal: &Broadcast,
+    (id, now): (Option<Uuid>, DateTime<Utc>),
+) -> Result<i32> {
     let mut delivered = 0;
     let mut after = None;
-    // Whoever comes to wait after this is not reached: an execution in a loop would never be left alone.
-    let now = db::now(&mut *db::acquire(&service.pool).await?).await?;
     loop {
         let mut conn = db::acquire(&service.pool).await?;
         let correlation = signal.correlation.as_deref();
@@ -120,12 +180,12 @@ async fn deliver(service: &Service, signal: &Broadcast) -> Result<i32> {
         };
         after = Some(*last);
         let mut sending = JoinSet::new();
-        for id in waits {
+        for wait_id in waits {
             let committer = service.committer.clone();
             let command = Command {
-                target: Target::Wait(id),
+                target: Target::Wait(wait_id),
                 action: Action::Deliver(signal.data.clone()),
-                request: None,
+                request: id.map(|id| delivery(id, wait_id)),
                 actor: Default::default(),
             };
             sending.spawn(async move { committer.submit(command).await });
@@ -141,28 +201,27 @@ async fn deliver(service: &Service, signal: &Broadcast) -> Result<i32> {
     }
 }
 
-/// Remembers the call, and keeps the signal if it has a time to live.
+/// Ends a broadcast: keeps the signal if it has a time to live and nobody has taken it.
 async fn settle(
     service: &Service,
     signal: Broadcast,
     ttl: Option<Duration>,
-    key: Option<RequestKey>,
-    delivered: i32,
+    id: Uuid,
 ) -> Result<pb::BroadcastSignalResponse> {
     db::transaction(&service.pool, async move |conn| {
         // The same call may have been here meanwhile.
-        if let Some(told) = earlier(conn, key.as_ref()).await? {
+        if let Some(told) = settled(conn, id).await? {
             return Ok(told);
         }
-        let kept = match ttl {
+        let delivered = requests::count_calls(conn, &sender(id), DELIVER).await?;
+        let kept = match ttl.filter(|_| delivered == 0) {
             Some(ttl) => Some(keep(conn, &signal, ttl).await?),
             None => None,
         };
-        if let Some(key) = &key {
-            let rows = [(key, kept.unwrap_or_default())];
-            if requests::keep_requests(conn, &rows).await? == 0 {
-                return Err(Error::conflict("a concurrent repetition came first"));
-            }
+        let end = end(id);
+        let rows = [(&end, kept.unwrap_or_default())];
+        if requests::keep_requests(conn, &rows).await? == 0 {
+            return Err(Error::conflict("a concurrent repetition came first"));
         }
         Ok(told(delivered, kept))
     })

@@ -44,6 +44,25 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Executions that are done together. Kept before that, so that another try does the same ones.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    pub executions: Vec<PageTarget>,
+    /// Start and id of the last one, if there is one.
+    pub last: Option<(DateTime<Utc>, Uuid)>,
+    /// No other page follows.
+    pub is_last: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PageTarget {
+    pub id: Uuid,
+    /// Its incidents, if those are what is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<Uuid>,
+}
+
 /// An operation that is to be kept.
 #[derive(Debug)]
 pub struct NewOperation<'a> {
@@ -205,6 +224,37 @@ pub async fn renew(
     .await
 }
 
+/// The page that was begun and is not counted.
+pub async fn page(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Page>> {
+    let page = sqlx::query_scalar!(
+        r#"-- execution.get_bulk_page
+        select page as "page: Json<Page>" from execution.bulk_operations where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(page.flatten().map(|Json(page)| page))
+}
+
+/// Keeps what is about to be done; false if the operation is over or somebody else's.
+pub async fn keep_page(
+    conn: &mut PgConnection,
+    (id, holder): (Uuid, Uuid),
+    page: &Page,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "-- execution.keep_bulk_page
+        update execution.bulk_operations set page = $3
+         where id = $1 and held_by = $2 and state = 'RUNNING'",
+        id,
+        holder,
+        Json(page) as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Gives an operation back before its end.
 pub async fn release(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
@@ -235,7 +285,7 @@ pub struct Progress {
     pub error: Option<String>,
 }
 
-/// Counts a page; false if the operation is over or somebody else's: then nothing is counted.
+/// Counts a page and forgets it; false if the operation is over or somebody else's: then nothing is counted.
 pub async fn advance(
     conn: &mut PgConnection,
     (id, holder): (Uuid, Uuid),
@@ -247,7 +297,7 @@ pub async fn advance(
         update execution.bulk_operations
            set cursor_started_at = coalesce($3, cursor_started_at), cursor_id = coalesce($4, cursor_id),
                processed = processed + $5, succeeded = succeeded + $6, skipped = skipped + $7,
-               failed = failed + $8, errors = $9, state = coalesce($10, state), error = $11,
+               failed = failed + $8, errors = $9, page = null, state = coalesce($10, state), error = $11,
                completed_at = case when $10 is not null then clock_timestamp() end,
                lease_until = clock_timestamp() + interval '30 seconds'
          where id = $1 and held_by = $2 and state = 'RUNNING'",
@@ -273,7 +323,7 @@ pub async fn cancel(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "-- execution.cancel_bulk_operation
         update execution.bulk_operations
-           set state = 'CANCELLED', completed_at = clock_timestamp()
+           set state = 'CANCELLED', completed_at = clock_timestamp(), page = null
          where id = $1 and state in ('PENDING', 'RUNNING')",
         id
     )

@@ -1,7 +1,8 @@
 //! Calls that carried a request_id. Invariant: a row is written in the transaction of its effect, so a
-//! call that failed leaves none.
+//! call that failed leaves none; only a broadcast, which has many, writes one before all of them.
 
 use chassis::idempotency::RequestKey;
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,6 +14,44 @@ pub struct EarlierRequest {
     pub request_id: Uuid,
     pub body_hash: Vec<u8>,
     pub resource_id: Uuid,
+}
+
+/// The first call with a key.
+#[derive(Debug)]
+pub struct FirstCall {
+    pub body_hash: Vec<u8>,
+    pub resource_id: Uuid,
+    /// By the database's clock.
+    pub created_at: DateTime<Utc>,
+}
+
+pub async fn first_call(
+    conn: &mut PgConnection,
+    key: &RequestKey,
+) -> sqlx::Result<Option<FirstCall>> {
+    sqlx::query_as!(
+        FirstCall,
+        "-- execution.first_call
+        select body_hash, resource_id, created_at from execution.requests
+        where caller = $1 and method = $2 and request_id = $3",
+        key.caller,
+        key.method,
+        key.id,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many calls of a method a caller has made, with different ids.
+pub async fn count_calls(conn: &mut PgConnection, caller: &str, method: &str) -> sqlx::Result<i32> {
+    sqlx::query_scalar!(
+        r#"-- execution.count_calls
+        select count(*)::int4 as "count!" from execution.requests where caller = $1 and method = $2"#,
+        caller,
+        method,
+    )
+    .fetch_one(conn)
+    .await
 }
 
 pub async fn find_requests(

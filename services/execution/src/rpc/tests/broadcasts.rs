@@ -160,7 +160,7 @@ async fn an_early_signal_is_for_its_workflow_and_for_its_time() {
 async fn a_repeated_broadcast_is_kept_once() {
     let stage = Stage::new().await;
     let workflow = workflow(&stage).await;
-    let replica = stage.replica();
+    let mut replica = stage.replica();
     let service = serving(&stage, &replica);
     let first = pb::BroadcastSignalRequest {
         request_id: Uuid::now_v7().to_string(),
@@ -170,6 +170,11 @@ async fn a_repeated_broadcast_is_kept_once() {
         assert!(send(&service, first.clone()).await.unwrap().kept);
     }
     assert_eq!(kept(&stage).await, 1);
+    // Nor again after somebody has taken it.
+    replica.start(workflow, json!({ "order": "o-1" })).await;
+    replica.pump.drain().await;
+    assert!(send(&service, first.clone()).await.unwrap().kept);
+    assert_eq!((kept(&stage).await, amounts(&stage).await), (0, vec![10]));
     let other = pb::BroadcastSignalRequest {
         correlation: "o-2".to_owned(),
         ..first
@@ -185,12 +190,84 @@ async fn a_repeated_broadcast_is_kept_once() {
     let told = send(&service, second.clone()).await.unwrap();
     assert_eq!((told.delivered, told.kept), (1, false));
     let told = send(&service, second).await.unwrap();
-    assert_eq!((told.delivered, told.kept), (0, false));
+    assert_eq!((told.delivered, told.kept), (1, false));
     let reason = String::new();
     let compensate = false;
     replica
         .tell(Target::Execution(id), Action::Cancel { reason, compensate })
         .await;
+}
+
+/// As a crash leaves it: the deliveries are done, and nobody has said that they were all.
+async fn forget_the_end(stage: &Stage) {
+    let forget = "delete from execution.requests where method = 'EndBroadcast'";
+    stage.world.run(forget).await;
+}
+
+#[tokio::test]
+async fn a_repeated_broadcast_does_not_reach_who_waits_anew() {
+    let stage = Stage::new().await;
+    let config = json!({ "name": "paid", "correlation": "order" });
+    let steps = ["first", "second"].map(|name| (name, "signal", config.clone()));
+    let workflow = stage.publish(1, &steps).await;
+    let replica = stage.replica();
+    let service = serving(&stage, &replica);
+    replica.start(workflow, json!({ "order": "o-1" })).await;
+    let request = pb::BroadcastSignalRequest {
+        request_id: Uuid::now_v7().to_string(),
+        ..paid("o-1", 10)
+    };
+    for _ in 0..2 {
+        let told = send(&service, request.clone()).await.unwrap();
+        assert_eq!((told.delivered, told.kept), (1, false));
+        forget_the_end(&stage).await;
+    }
+    assert_eq!((kept(&stage).await, amounts(&stage).await), (0, vec![10]));
+    // One that has waited since before the first call, and was not reached yet.
+    let late = replica.start(workflow, json!({ "order": "o-1" })).await;
+    let backdate = format!(
+        "update execution.waits set created_at =
+             (select created_at from execution.requests where method = 'BroadcastSignal')
+         where execution_id = '{late}'"
+    );
+    stage.world.run(&backdate).await;
+    for _ in 0..2 {
+        let told = send(&service, request.clone()).await.unwrap();
+        assert_eq!((told.delivered, told.kept), (2, false));
+    }
+    assert_eq!(amounts(&stage).await, [10, 10]);
+    // Another call is for all that wait now.
+    let told = send(&service, paid("o-1", 20)).await.unwrap();
+    assert_eq!(told.delivered, 2);
+}
+
+#[tokio::test]
+async fn repetitions_at_once_reach_each_branch_once() {
+    let stage = Stage::new().await;
+    let workflow = workflow(&stage).await;
+    let (one, two) = (stage.replica(), stage.replica());
+    let services = [serving(&stage, &one), serving(&stage, &two)];
+    for order in ["o-1", "o-1", "o-1", "o-2"] {
+        one.start(workflow, json!({ "order": order })).await;
+    }
+    let request = |order| pb::BroadcastSignalRequest {
+        request_id: Uuid::now_v7().to_string(),
+        ..paid(order, 10)
+    };
+    for (order, wanted) in [("o-1", (3, false)), ("o-3", (0, true))] {
+        let request = request(order);
+        let calls = services
+            .each_ref()
+            .map(|service| send(service, request.clone()));
+        for told in futures_util::future::join_all(calls).await {
+            let told = told.unwrap();
+            assert_eq!((told.delivered, told.kept), wanted);
+        }
+    }
+    assert_eq!(
+        (kept(&stage).await, amounts(&stage).await),
+        (1, vec![10; 3])
+    );
 }
 
 #[tokio::test]
