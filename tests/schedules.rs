@@ -99,6 +99,22 @@ async fn schedule_is_kept_as_told() -> Outcome {
     );
     assert_eq!(cleared.next_times.len(), 5);
 
+    let mut late = change.clone();
+    late.update_mask = None;
+    late.schedule = Some(Schedule {
+        id: made.id.clone(),
+        end_at: Some(Timestamp {
+            seconds: 9,
+            nanos: 0,
+        }),
+        ..Default::default()
+    });
+    refused(
+        schedules.update_schedule(late).await,
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+    )?;
+
     let other = story.sequence(&[("Decide", "approval", json!({}))]).await?;
     change.schedule = Some(Schedule {
         id: made.id.clone(),
@@ -211,6 +227,13 @@ async fn what_never_comes_or_is_not_known_is_refused() -> Outcome {
             "end_at",
             Schedule {
                 start_at: second(9),
+                end_at: second(9),
+                ..good.clone()
+            },
+        ),
+        (
+            "end_at",
+            Schedule {
                 end_at: second(9),
                 ..good.clone()
             },

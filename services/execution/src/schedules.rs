@@ -27,14 +27,19 @@ mod tests;
 use cron::Cron;
 use plan::Plan;
 
-/// Schedules taken up at once.
-const AT_ONCE: i64 = 100;
+/// Schedules attended to at once.
+const AT_ONCE: usize = 100;
+/// How long other replicas leave a schedule alone to which one attends, at most. What takes longer is done twice, which
+/// does no harm.
+const LEASE: Duration = Duration::from_secs(30);
 /// The longest nap: new schedules may have come, from any replica.
 const NAP: Duration = Duration::from_secs(1);
+/// The shortest one: what is due may be about to be leased by another replica, or changed.
+const SHORTEST_NAP: Duration = Duration::from_millis(20);
 /// Missed instants counted at once: counting takes time, too.
 const MOST_MISSED: i64 = 1000;
-/// Executions that one instant cancels at most; the next one cancels more.
-const MOST_CANCELLED: i64 = 1000;
+/// Executions cancelled at once.
+const CANCELLED_AT_ONCE: i64 = 100;
 /// Characters of an error that are kept.
 const MOST_CHARS: usize = 1000;
 
@@ -70,10 +75,11 @@ impl Overlap {
     }
 }
 
-/// Starts what is due until told to stop.
+/// Starts what is due until told to stop. A schedule that takes long holds up none but itself.
 pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
+    let mut attending = JoinSet::new();
     while !shutdown.soft.is_cancelled() {
-        let nap = match tick(&pool, &committer).await {
+        let nap = match tick(&pool, &committer, &mut attending).await {
             Ok(nap) => nap,
             Err(error) => {
                 tracing::warn!(%error, "schedules are late");
@@ -83,38 +89,55 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
         tokio::select! {
             () = tokio::time::sleep(nap) => {}
             () = shutdown.soft.cancelled() => {}
+            // There is room again, and that schedule may have more to do.
+            Some(_) = attending.join_next() => while attending.try_join_next().is_some() {},
         }
     }
+    while attending.join_next().await.is_some() {}
 }
 
-/// Starts everything that is due; returns how long nothing will be.
-async fn tick(pool: &PgPool, committer: &Committer) -> Result<Duration> {
-    loop {
+/// Begins to attend to everything that is due, as far as there is room; returns how long nothing else will be.
+async fn tick(
+    pool: &PgPool,
+    committer: &Committer,
+    attending: &mut JoinSet<()>,
+) -> Result<Duration> {
+    let room = AT_ONCE.saturating_sub(attending.len());
+    if room == 0 {
+        return Ok(NAP);
+    }
+    let mut conn = db::acquire(pool).await?;
+    let limit = i64::try_from(room).unwrap_or(i64::MAX);
+    for due in schedules::lease(&mut conn, limit, LEASE).await? {
+        let (pool, committer) = (pool.clone(), committer.clone());
+        attending.spawn(async move { attend(&pool, &committer, &due).await });
+    }
+    let next = schedules::next_due(&mut conn).await?;
+    let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
+    Ok(next.unwrap_or(NAP).clamp(SHORTEST_NAP, NAP))
+}
+
+/// Attends to a leased schedule. If that cannot be done now, it is due again a little later.
+async fn attend(pool: &PgPool, committer: &Committer, due: &Due) {
+    let pause = match work(pool, committer, due).await {
+        Ok(true) => return,
+        Ok(false) => Duration::ZERO,
+        Err(error) => {
+            tracing::warn!(%error, "an execution could not be started by its schedule");
+            NAP
+        }
+    };
+    let released = async {
         let mut conn = db::acquire(pool).await?;
-        let due = schedules::due(&mut conn, AT_ONCE).await?;
-        if due.is_empty() {
-            let next = schedules::next_due(&mut conn).await?;
-            let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
-            return Ok(next.unwrap_or(NAP).min(NAP));
-        }
-        drop(conn);
-        let mut attending = JoinSet::new();
-        for due in due {
-            let (pool, committer) = (pool.clone(), committer.clone());
-            attending.spawn(async move { attend(&pool, &committer, &due).await });
-        }
-        for result in attending.join_all().await {
-            // One that cannot be started now must not keep the others waiting; it is due again next time.
-            if let Err(error) = result {
-                tracing::warn!(%error, "an execution could not be started by its schedule");
-                return Ok(NAP);
-            }
-        }
+        Ok::<_, Error>(schedules::release(&mut conn, due, pause).await?)
+    };
+    if let Err(error) = released.await {
+        tracing::warn!(%error, "a schedule is left alone until its lease ends");
     }
 }
 
-/// Does what one schedule has to do, one instant at a time.
-async fn attend(pool: &PgPool, committer: &Committer, due: &Due) -> Result<()> {
+/// Does what one schedule has to do, one instant at a time; false if that could not be noted.
+async fn work(pool: &PgPool, committer: &Committer, due: &Due) -> Result<bool> {
     let mut noted = Noted {
         next_at: due.next_at,
         buffered_at: due.buffered_at,
@@ -130,15 +153,18 @@ async fn attend(pool: &PgPool, committer: &Committer, due: &Due) -> Result<()> {
         }
         (Ok(plan), Some(at)) => {
             let horizon = due.now - TimeDelta::milliseconds(due.catch_up_ms);
-            let mut next = Some(at);
-            while let Some(at) = next.filter(|at| *at < horizon && noted.missed < MOST_MISSED) {
-                noted.missed += 1;
-                next = plan.next(at);
-            }
-            noted.next_at = next;
-            if noted.missed == 0 {
-                noted.next_at = plan.next(at);
+            noted.next_at = plan.next(at);
+            if at >= horizon {
                 take_up(pool, committer, (due, at), &mut noted).await?;
+            } else if !resume(pool, committer, (due, at), &mut noted).await? {
+                // Instants are taken up in order: none of those after it has started, either.
+                noted.missed = 1;
+                while let Some(at) = noted.next_at.filter(|at| *at < horizon)
+                    && noted.missed < MOST_MISSED
+                {
+                    noted.missed += 1;
+                    noted.next_at = plan.next(at);
+                }
             }
         }
         (Ok(_), None) => {
@@ -148,8 +174,7 @@ async fn attend(pool: &PgPool, committer: &Committer, due: &Due) -> Result<()> {
         }
     }
     let mut conn = db::acquire(pool).await?;
-    schedules::note(&mut conn, due, &noted).await?;
-    Ok(())
+    Ok(schedules::note(&mut conn, due, &noted).await?)
 }
 
 /// When the schedule starts executions.
@@ -178,40 +203,35 @@ async fn take_up(
     (due, at): (&Due, DateTime<Utc>),
     noted: &mut Noted,
 ) -> Result<()> {
-    let request = request(due.id, at);
     let mut conn = db::acquire(pool).await?;
-    let open = schedules::open_executions(&mut conn, due.id, MOST_CANCELLED).await?;
-    // What is open may be the execution of this very instant: whoever started it had no time to note it. It is
-    // asked afterwards, because both come to be in one commit.
-    let earlier = requests::find_requests(&mut conn, &[&request]).await?;
+    let is_open = schedules::has_open(&mut conn, due.id).await?;
     drop(conn);
-    if !earlier.is_empty() {
-        noted.started = true;
+    // What is open may be the execution of this very instant. It is asked afterwards, because execution and request
+    // come to be in one commit.
+    if resume(pool, committer, (due, at), noted).await? {
         return Ok(());
     }
-    if !open.is_empty() {
-        match Overlap::parse(&due.overlap_policy) {
-            Some(Overlap::Allow) => {}
-            Some(Overlap::CancelRunning) => cancel(committer, due.id, open).await?,
-            Some(Overlap::BufferOne) if noted.buffered_at.is_none() => {
-                noted.buffered_at = Some(at);
-                return Ok(());
-            }
-            Some(Overlap::BufferOne | Overlap::Skip) | None => {
-                noted.skipped += 1;
-                return Ok(());
-            }
+    let policy = Overlap::parse(&due.overlap_policy).unwrap_or(Overlap::Skip);
+    match policy {
+        Overlap::BufferOne if is_open && noted.buffered_at.is_none() => {
+            noted.buffered_at = Some(at);
+            return Ok(());
         }
+        Overlap::BufferOne | Overlap::Skip if is_open => {
+            noted.skipped += 1;
+            return Ok(());
+        }
+        _ => {}
     }
     let new = execution(due.id, due.workflow_id, due.metadata.as_deref(), at);
     let command = Command {
         target: Target::New(Box::new(new)),
         action: Action::Start,
-        request: Some(request),
+        request: Some(request(due.id, at)),
         actor: actor(due.id),
     };
     match committer.submit(command).await {
-        Ok(_) => noted.started = true,
+        Ok(done) => started(pool, committer, (due, done.execution_id), noted).await?,
         Err(error) if is_passing(&error) => return Err(error),
         Err(error) => {
             noted.skipped += 1;
@@ -221,6 +241,49 @@ async fn take_up(
     Ok(())
 }
 
+/// Goes on after the start of an instant, if there was one: whoever made it had no time to note it.
+async fn resume(
+    pool: &PgPool,
+    committer: &Committer,
+    (due, at): (&Due, DateTime<Utc>),
+    noted: &mut Noted,
+) -> Result<bool> {
+    let mut conn = db::acquire(pool).await?;
+    let earlier = requests::find_requests(&mut conn, &[&request(due.id, at)]).await?;
+    drop(conn);
+    let Some(earlier) = earlier.first() else {
+        return Ok(false);
+    };
+    started(pool, committer, (due, earlier.resource_id), noted).await?;
+    Ok(true)
+}
+
+/// What is to be done once an execution has started: only now it is certain that another one takes the place of
+/// those that were open.
+async fn started(
+    pool: &PgPool,
+    committer: &Committer,
+    (due, execution): (&Due, Uuid),
+    noted: &mut Noted,
+) -> Result<()> {
+    noted.started = true;
+    if Overlap::parse(&due.overlap_policy) != Some(Overlap::CancelRunning) {
+        return Ok(());
+    }
+    let mut after = Uuid::nil();
+    loop {
+        let mut conn = db::acquire(pool).await?;
+        let which = (execution, after);
+        let open = schedules::open_before(&mut conn, due.id, which, CANCELLED_AT_ONCE).await?;
+        drop(conn);
+        let Some(last) = open.last() else {
+            return Ok(());
+        };
+        after = *last;
+        cancel(committer, due.id, open).await?;
+    }
+}
+
 async fn cancel(committer: &Committer, schedule: Uuid, open: Vec<Uuid>) -> Result<()> {
     let mut cancelling = JoinSet::new();
     for id in open {
@@ -228,7 +291,7 @@ async fn cancel(committer: &Committer, schedule: Uuid, open: Vec<Uuid>) -> Resul
         let command = Command {
             target: Target::Execution(id),
             action: Action::Cancel {
-                reason: format!("schedule {schedule} starts the next one"),
+                reason: format!("schedule {schedule} has started the next one"),
                 compensate: false,
             },
             request: None,

@@ -1,4 +1,5 @@
-//! ScheduleService. Invariant: a schedule that is stored has instants to come, in a time zone that is known.
+//! ScheduleService. Invariant: the expression of a schedule that is stored names instants, in a time zone that is
+//! known; its end lay ahead when a caller set it.
 
 use chassis::filter::{Filter, Kind};
 use chassis::idempotency::RequestKey;
@@ -74,6 +75,7 @@ impl Schedules {
                 return Err(Error::precondition("TOO_MANY_SCHEDULES", message));
             }
             let now = db::now(conn).await?;
+            check_end(&fields, None, now)?;
             let new = New {
                 id,
                 workflow_id,
@@ -114,6 +116,7 @@ impl Schedules {
             input.finish()?;
             if fields != old {
                 let now = db::now(conn).await?;
+                check_end(&fields, old.end_at, now)?;
                 // What is due at this moment is not lost because something else is changed.
                 let next_at = match fields.timing() == old.timing() {
                     true => before.next_at,
@@ -183,6 +186,16 @@ impl Schedules {
         let new = schedules::execution(id, schedule.workflow_id, metadata, now);
         let command = call.command("TriggerSchedule", Target::New(Box::new(new)), Action::Start)?;
         Executions::new(self.service.clone()).submit(command).await
+    }
+}
+
+/// Refuses an end that has passed, unless it was set before.
+fn check_end(fields: &Fields, before: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<()> {
+    match fields.end_at {
+        Some(end) if end <= now && fields.end_at != before => {
+            Err(Error::invalid("schedule.end_at", "has passed"))
+        }
+        _ => Ok(()),
     }
 }
 

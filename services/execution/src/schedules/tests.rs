@@ -47,10 +47,36 @@ impl Clock {
             .await;
     }
 
+    /// Lets a single instant come that lies so many minutes back; returns it.
+    async fn let_one_come(&self, minutes: i64) -> DateTime<Utc> {
+        self.let_come(minutes).await;
+        self.change("end_at = next_at + interval '30 seconds'")
+            .await;
+        self.schedule().await.next_at.expect("it is set")
+    }
+
+    async fn change(&self, assignments: &str) {
+        let sql = format!("update execution.schedules set {assignments}");
+        self.stage.world.run(&sql).await;
+    }
+
+    /// Lets a replica do what is due.
     async fn step(&self, replica: &Replica) {
-        tick(&self.stage.world.pool, &replica.committer)
-            .await
-            .expect("the database answers");
+        let mut attending = JoinSet::new();
+        loop {
+            let pool = &self.stage.world.pool;
+            let nap = tick(pool, &replica.committer, &mut attending).await;
+            nap.expect("the database answers");
+            match attending.join_next().await {
+                Some(done) => done.expect("it does not panic"),
+                None => break,
+            }
+        }
+    }
+
+    async fn lease(&self, limit: i64) -> Vec<Due> {
+        let mut conn = self.stage.world.pool.acquire().await.unwrap();
+        schedules::lease(&mut conn, limit, LEASE).await.unwrap()
     }
 
     /// Executions by status, in the order of their starts.
@@ -69,10 +95,10 @@ impl Clock {
 
     /// Ends whatever is open.
     async fn end_all(&self, replica: &Replica) {
-        let mut conn = self.stage.world.pool.acquire().await.unwrap();
-        let open = schedules::open_executions(&mut conn, self.id, 10)
-            .await
-            .unwrap();
+        let sql = "select id from execution.workflow_executions where status = 'RUNNING'";
+        let rows = self.stage.world.rows(sql).await;
+        let open = rows.iter().map(|row| row["id"].as_str().unwrap());
+        let open = open.map(|id| id.parse().unwrap()).collect();
         cancel(&replica.committer, self.id, open).await.unwrap();
     }
 }
@@ -92,13 +118,7 @@ async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     );
 
     // A replica dies between the start and the note of it.
-    clock
-        .stage
-        .world
-        .run(&format!(
-            "update execution.schedules set next_at = '{came}'"
-        ))
-        .await;
+    clock.change(&format!("next_at = '{came}'")).await;
     clock.step(&replicas[0]).await;
     let again = clock.schedule().await;
     assert_eq!((again.next_at, again.skipped_count), (after.next_at, 0));
@@ -185,6 +205,9 @@ async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
         (before.next_at, 0, None)
     );
 
+    // It is let alone for a moment.
+    assert!(clock.lease(10).await.is_empty());
+    clock.change("attended_until = now()").await;
     clock.stage.set_away(false);
     clock.stage.set_status(clock.workflow, "INACTIVE");
     clock.step(&replica).await;
@@ -209,17 +232,128 @@ async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
 async fn what_is_changed_meanwhile_wins() {
     let clock = Clock::new(Overlap::Skip, 60).await;
     clock.let_come(0).await;
-    let mut conn = clock.stage.world.pool.acquire().await.unwrap();
-    let due = schedules::due(&mut conn, 10).await.unwrap();
+    let due = clock.lease(10).await;
     clock
-        .stage
-        .world
-        .run("update execution.schedules set revision = revision + 1, next_at = null")
+        .change("revision = revision + 1, next_at = null")
         .await;
+    let mut conn = clock.stage.world.pool.acquire().await.unwrap();
     let noted = Noted {
         next_at: Some(due[0].now),
         ..Noted::default()
     };
     assert!(!schedules::note(&mut conn, &due[0], &noted).await.unwrap());
     assert_eq!(clock.schedule().await.next_at, None);
+}
+
+#[tokio::test]
+async fn start_that_is_refused_cancels_nothing() {
+    let clock = Clock::new(Overlap::CancelRunning, 60).await;
+    let replica = clock.stage.replica();
+    clock.let_one_come(10).await;
+    clock.step(&replica).await;
+    clock.stage.set_status(clock.workflow, "INACTIVE");
+    let refused = clock.let_one_come(5).await;
+    clock.step(&replica).await;
+    assert_eq!(clock.statuses().await, ["RUNNING"]);
+    let schedule = clock.schedule().await;
+    assert_eq!(
+        (schedule.skipped_count, schedule.last_error_at),
+        (1, Some(refused))
+    );
+    let told = schedule.last_error.expect("it was refused");
+    assert!(told.contains("WORKFLOW_NOT_ACTIVE"), "{told}");
+}
+
+#[tokio::test]
+async fn start_before_a_crash_cancels_what_was_open_then() {
+    let clock = Clock::new(Overlap::Allow, 60).await;
+    let replica = clock.stage.replica();
+    let mut instants = Vec::new();
+    for minutes in [10, 5, 3] {
+        instants.push(clock.let_one_come(minutes).await);
+        clock.step(&replica).await;
+    }
+    let crashed = instants[1];
+    clock
+        .change(&format!(
+            "next_at = '{crashed}', end_at = timestamptz '{crashed}' + interval '1 second',
+             overlap_policy = 'CANCEL_RUNNING'"
+        ))
+        .await;
+    clock.step(&replica).await;
+    assert_eq!(clock.statuses().await, ["CANCELLED", "RUNNING", "RUNNING"]);
+    assert_eq!(clock.schedule().await.next_at, None);
+}
+
+#[tokio::test]
+async fn instant_that_started_before_a_long_outage_is_not_missed() {
+    let clock = Clock::new(Overlap::Allow, 60).await;
+    let replica = clock.stage.replica();
+    let came = clock.let_one_come(30).await;
+    clock.step(&replica).await;
+    clock
+        .change(&format!("next_at = '{came}', catch_up_ms = 60000"))
+        .await;
+    clock.step(&replica).await;
+    let schedule = clock.schedule().await;
+    assert_eq!((schedule.next_at, schedule.missed_count), (None, 0));
+
+    clock.let_one_come(40).await;
+    clock.step(&replica).await;
+    assert_eq!(clock.schedule().await.missed_count, 1);
+    assert_eq!(clock.statuses().await, ["RUNNING"]);
+}
+
+#[tokio::test]
+async fn replicas_share_what_is_due() {
+    let clock = Clock::new(Overlap::Allow, 1).await;
+    let replica = clock.stage.replica();
+    clock
+        .stage
+        .world
+        .run(
+            "insert into execution.schedules (id, workflow_id, name, cron, time_zone, overlap_policy, catch_up_ms,
+                is_paused, created_by, created_at, updated_at)
+             select gen_random_uuid(), workflow_id, name, cron, time_zone, overlap_policy, 10000,
+                is_paused, created_by, created_at, updated_at from execution.schedules",
+        )
+        .await;
+    clock.change("next_at = now()").await;
+    let (one, other) = tokio::join!(clock.lease(1), clock.lease(10));
+    let mut leased = [one, other].concat();
+    // What one is about to take, the other does not wait for.
+    leased.extend(clock.lease(10).await);
+    leased.sort_by_key(|due| due.catch_up_ms);
+    let [short, long] = leased.as_slice() else {
+        panic!("each is leased once: {leased:?}");
+    };
+    for (due, seconds) in [(short, 5), (long, 30)] {
+        let lease = due.attended_until - due.now;
+        assert!(lease <= TimeDelta::seconds(seconds), "{lease}");
+    }
+    clock.step(&replica).await;
+    assert!(clock.statuses().await.is_empty());
+
+    // The lease of one that died ends; the note of one that lives ends it, too.
+    clock
+        .change("attended_until = case when catch_up_ms = 10000 then now() else attended_until end")
+        .await;
+    assert_eq!(clock.lease(10).await.len(), 1);
+    let mut conn = clock.stage.world.pool.acquire().await.unwrap();
+    let noted = Noted {
+        next_at: long.next_at,
+        ..Noted::default()
+    };
+    assert!(schedules::note(&mut conn, long, &noted).await.unwrap());
+    let again = clock.lease(10).await;
+    assert_eq!(again[0].id, long.id);
+    // Whose lease has ended gives back nobody else's.
+    schedules::release(&mut conn, long, Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(clock.lease(10).await.is_empty());
+    schedules::release(&mut conn, &again[0], Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(clock.lease(10).await.len(), 1);
 }

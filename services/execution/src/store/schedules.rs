@@ -1,5 +1,4 @@
-//! The schedules table. Invariant: what the loop notes of a schedule holds only if nobody has changed it since the
-//! loop read it.
+//! The schedules table, as callers see it. Invariant: a change by a caller counts up the revision.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -7,8 +6,10 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+mod due;
 mod list;
 
+pub use due::{Due, Noted, has_open, lease, next_due, note, open_before, release};
 pub use list::{Filter, list};
 
 /// What callers say of a schedule.
@@ -200,117 +201,4 @@ pub async fn delete(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     .execute(conn)
     .await
     .map(drop)
-}
-
-/// A schedule that has something to do.
-#[derive(Debug, Clone)]
-pub struct Due {
-    pub id: Uuid,
-    pub workflow_id: Uuid,
-    pub cron: String,
-    pub time_zone: String,
-    pub metadata: Option<Json<Map<String, Value>>>,
-    pub overlap_policy: String,
-    pub catch_up_ms: i64,
-    pub start_at: Option<DateTime<Utc>>,
-    pub end_at: Option<DateTime<Utc>>,
-    pub next_at: Option<DateTime<Utc>>,
-    pub buffered_at: Option<DateTime<Utc>>,
-    pub revision: i64,
-    /// The database's clock.
-    pub now: DateTime<Utc>,
-}
-
-/// Schedules whose instant has come, and those that have buffered one while no execution of theirs is open.
-pub async fn due(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Due>> {
-    sqlx::query_as!(
-        Due,
-        r#"-- execution.due_schedules
-        select id, workflow_id, cron, time_zone, metadata as "metadata: Json<Map<String, Value>>", overlap_policy,
-               catch_up_ms, start_at, end_at, next_at, buffered_at, revision, clock_timestamp() as "now!"
-          from execution.schedules
-         where id in (
-               (select id from execution.schedules where next_at <= clock_timestamp()
-                 order by next_at limit $1)
-               union all
-               (select s.id from execution.schedules s
-                 where buffered_at is not null
-                   and not exists (select from execution.workflow_executions e
-                                    where e.schedule_id = s.id and e.status in ('PENDING', 'RUNNING'))
-                 order by buffered_at limit $1))"#,
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// How many milliseconds until the next instant, negative if it has passed.
-pub async fn next_due(conn: &mut PgConnection) -> sqlx::Result<Option<f64>> {
-    sqlx::query_scalar!(
-        r#"-- execution.next_due_schedule
-        select (extract(epoch from min(next_at) - clock_timestamp()) * 1000)::float8 as ms
-          from execution.schedules where next_at is not null"#,
-    )
-    .fetch_one(conn)
-    .await
-}
-
-/// The executions of a schedule that are not over, at most `limit`.
-pub async fn open_executions(
-    conn: &mut PgConnection,
-    id: Uuid,
-    limit: i64,
-) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        "-- execution.open_executions_of_schedule
-        select id from execution.workflow_executions
-         where schedule_id = $1 and status in ('PENDING', 'RUNNING')
-         limit $2",
-        id,
-        limit
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// What became of instants.
-#[derive(Debug, Default)]
-pub struct Noted {
-    pub next_at: Option<DateTime<Utc>>,
-    pub buffered_at: Option<DateTime<Utc>>,
-    pub skipped: i64,
-    pub missed: i64,
-    /// Why a start was refused, and for which instant.
-    pub error: Option<(String, DateTime<Utc>)>,
-    /// Whether one started: then an earlier error is of no interest any more.
-    pub started: bool,
-}
-
-/// Notes it; false if somebody else was faster, or changed the schedule.
-pub async fn note(conn: &mut PgConnection, due: &Due, noted: &Noted) -> sqlx::Result<bool> {
-    let (error, error_at) = noted.error.clone().unzip();
-    let done = sqlx::query!(
-        "-- execution.note_schedule
-        update execution.schedules
-           set next_at = $5, buffered_at = $6, skipped_count = skipped_count + $7,
-               missed_count = missed_count + $8,
-               last_error = case when $9 then null else coalesce($10, last_error) end,
-               last_error_at = case when $9 then null else coalesce($11, last_error_at) end
-         where id = $1 and revision = $2 and next_at is not distinct from $3
-           and buffered_at is not distinct from $4",
-        due.id,
-        due.revision,
-        due.next_at,
-        due.buffered_at,
-        noted.next_at,
-        noted.buffered_at,
-        noted.skipped,
-        noted.missed,
-        noted.started,
-        error,
-        error_at,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
 }
