@@ -1,7 +1,7 @@
 //! Published definitions as the engine runs them. Invariant: a version never changes, so what is cached
 //! or stored here is never invalidated; what may change (status, current version) is asked afresh.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +9,7 @@ use chassis::client::Peer;
 use chassis::{Error, Result, db};
 use model::definition::Definition;
 use model::graph::Graph;
+use model::kind::StepType;
 use model::status::WorkflowStatus;
 use proto::catalog::v1 as pb;
 use proto::catalog::v1::definition_service_client::DefinitionServiceClient;
@@ -20,6 +21,8 @@ use crate::store::load;
 
 /// Parsed graphs kept in memory.
 const CACHED: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
+/// Settings that every step understands, but did not from the beginning.
+const LATER: [&str; 4] = ["onFailure", "compensate", "lock", "cancels"];
 
 /// What a start depends on, as the catalog says at this moment.
 #[derive(Debug, Clone)]
@@ -171,8 +174,25 @@ impl Definitions {
     }
 }
 
+/// Reads a published definition. One that was published by an earlier release must go on to run: a key of a job's
+/// config that meant nothing then, and that the settings of today would refuse, means nothing still.
 fn parse(definition: Value) -> Result<Graph> {
-    let definition: Definition = serde_json::from_value(definition).map_err(Error::internal)?;
+    let mut definition: Definition = serde_json::from_value(definition).map_err(Error::internal)?;
+    let problems = match Graph::parse(definition.clone()) {
+        Ok((graph, _)) => return Ok(graph),
+        Err(problems) => problems,
+    };
+    for step in &mut definition.steps {
+        if StepType::of(&step.step_type).is_job() {
+            let config = format!("steps[{}].config.", Value::from(step.name.as_str()));
+            let said: HashSet<&str> = (problems.iter())
+                .filter_map(|problem| problem.path.strip_prefix(&config))
+                .filter_map(|path| path.split(['.', '[']).next())
+                .filter(|key| LATER.contains(key))
+                .collect();
+            said.iter().for_each(|key| drop(step.config.remove(*key)));
+        }
+    }
     match Graph::parse(definition) {
         Ok((graph, _)) => Ok(graph),
         Err(problems) => Err(Error::internal(format!(
@@ -204,5 +224,27 @@ mod tests {
         // It takes the call and says nothing.
         let _silent = listener.accept().await.unwrap();
         world.pool.acquire().await.unwrap();
+    }
+
+    #[test]
+    fn jobs_published_before_a_setting_was_one_go_on() {
+        let definition = |config: Value| {
+            let step = |name: &str, config: Value| {
+                serde_json::json!({
+                    "id": Uuid::now_v7(), "key": name, "name": name, "stepType": "work", "order": 1,
+                    "isRequired": true, "config": config,
+                })
+            };
+            serde_json::json!({
+                "workflowId": Uuid::now_v7(), "version": 1, "clientId": Uuid::now_v7(), "name": "W",
+                "steps": [step("a \"b\"", config)], "transitions": [],
+            })
+        };
+        let old = serde_json::json!({
+            "lock": true, "cancels": "x", "compensate": ["y"], "onFailure": 3, "timeout": "1h",
+        });
+        let graph = parse(definition(old)).unwrap();
+        assert!(graph.nodes[0].timeout.is_some() && graph.nodes[0].lock.is_none());
+        assert!(parse(definition(serde_json::json!({ "timeout": 3 }))).is_err());
     }
 }

@@ -34,12 +34,30 @@ pub(super) async fn restart(
     let step = &call.body.from_step_id;
     let afresh = call.input.optional_uuid("from_step_id", step);
     call.check()?;
+    let new = match prepare(service, id, afresh, call.body.use_current_version).await {
+        // A repetition of a restart that succeeded finds it, whatever the old execution has become since.
+        Err(error) if !call.request_id.is_empty() => NewExecution {
+            simulated: Some(Err(error)),
+            ..NewExecution::default()
+        },
+        prepared => prepared?,
+    };
+    let target = Target::New(Box::new(new));
+    call.command("RestartExecution", target, Action::Start)
+}
+
+async fn prepare(
+    service: &Service,
+    id: Uuid,
+    afresh: Option<Uuid>,
+    use_current_version: bool,
+) -> Result<NewExecution> {
     let mut conn = db::acquire(&service.pool).await?;
     let old = store::executions::get(&mut conn, id).await?;
     drop(conn);
     let old = old.ok_or_else(|| Error::not_found("execution", id))?;
     check(&old, afresh)?;
-    let version = match call.body.use_current_version {
+    let version = match use_current_version {
         true => service.definitions.startable(old.workflow_id).await?,
         false => old.workflow_version,
     };
@@ -65,14 +83,13 @@ pub(super) async fn restart(
         key,
         policy: KeyPolicy::AllowDuplicate,
     });
-    let target = Target::New(Box::new(NewExecution {
+    Ok(NewExecution {
         workflow_id: old.workflow_id,
         metadata: old.metadata.map(|metadata| metadata.0),
         business_key,
         origin: Origin::Restart(Box::new(restart)),
         ..NewExecution::default()
-    }));
-    call.command("RestartExecution", target, Action::Start)
+    })
 }
 
 /// Passes if the execution may be restarted.
