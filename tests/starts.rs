@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use platform::client::{Session, request_id};
-use proto::catalog::v1::Workflow;
+use proto::catalog::v1::{DeactivateWorkflowRequest, Workflow};
 use proto::execution::v1::{
     BatchStartExecutionsRequest, BusinessKeyPolicy, CancelExecutionRequest, Execution,
     ExecutionStatus, FailJobRequest, ListExecutionsRequest, RestartExecutionRequest,
@@ -349,7 +349,10 @@ async fn restart_takes_over_what_was_done() -> Outcome {
     )?;
     from.from_step_id = workflow.steps[1].id.clone();
     from.use_current_version = true;
-    let third = executions.restart_execution(from).await?.into_inner();
+    let third = executions
+        .restart_execution(from.clone())
+        .await?
+        .into_inner();
     assert_eq!(third.waits[0].step_name, "Enter");
 
     let cancelled = start(admin, &keyed(&workflow, "", BusinessKeyPolicy::Unspecified)).await?;
@@ -364,6 +367,23 @@ async fn restart_takes_over_what_was_done() -> Outcome {
         executions.restart_execution(unreached).await,
         Code::FailedPrecondition,
         "STEP_NOT_REACHED",
+    )?;
+
+    // Whatever has become of the workflow since, a repetition finds what it started.
+    let stop = DeactivateWorkflowRequest {
+        id: workflow.id.clone(),
+    };
+    admin.workflows.clone().deactivate_workflow(stop).await?;
+    let found = executions
+        .restart_execution(from.clone())
+        .await?
+        .into_inner();
+    assert_eq!(found.id, third.id);
+    from.request_id = request_id();
+    refused(
+        executions.restart_execution(from).await,
+        Code::FailedPrecondition,
+        "WORKFLOW_NOT_ACTIVE",
     )?;
     story.end().await
 }
