@@ -273,3 +273,47 @@ fn locks_without_a_key_or_in_time_fail_their_step() {
     .unwrap();
     assert_eq!(run.queue(), ["Book"]);
 }
+
+#[test]
+fn a_whole_execution_may_have_a_deadline() {
+    let late =
+        json!({ "status": "FAILED", "errorCode": "TIMEOUT", "message": "not done in a week" });
+    let steps = [
+        ("Begin", "parallel", json!({})),
+        ("Work", "work", json!({})),
+        ("Done", "end", json!({})),
+        ("Deadline", "wait", json!({ "duration": "7d" })),
+        ("Late", "end", late),
+    ];
+    let ways = [
+        ("Begin", "Work"),
+        ("Begin", "Deadline"),
+        ("Work", "Done"),
+        ("Deadline", "Late"),
+    ];
+    let ways: Vec<_> = ways
+        .iter()
+        .map(|(from, to)| (*from, *to, always()))
+        .collect();
+    let start = || Run::start(graph(&steps, &ways), json!({}));
+    // Done in time, nothing waits for the deadline any more.
+    let mut run = start();
+    run.done("Work");
+    assert_eq!(run.execution.status, ExecutionStatus::Completed);
+    assert_eq!(run.count("Deadline SKIPPED"), 1);
+    // Otherwise all that is under way is withdrawn.
+    let mut run = start();
+    run.now += TimeDelta::days(7);
+    let timer = |branch: &&Branch| matches!(branch.hold, Hold::Timer { .. });
+    let seq = run
+        .execution
+        .branches
+        .iter()
+        .find(timer)
+        .expect("a timer")
+        .seq;
+    run.tell(Command::Wake { seq }).unwrap();
+    assert_eq!(run.execution.status, ExecutionStatus::Failed);
+    assert_eq!(run.execution.failure.as_ref().unwrap().code, "TIMEOUT");
+    assert_eq!(run.count("Work SKIPPED"), 1);
+}
