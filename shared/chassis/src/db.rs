@@ -83,6 +83,16 @@ pub fn snapshot(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Post
     Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
 }
 
+/// A transaction that finds every row by its key. Its statements are planned once, and never as a walk over a table: one
+/// that was small, or whose statistics are old, would make that look cheap, and grow.
+pub fn keyed(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
+    Box::pin(async { Ok(pool.begin_with(BEGIN_KEYED).await?) })
+}
+
+const BEGIN_KEYED: &str = "begin; set local plan_cache_mode = force_generic_plan; \
+                           set local enable_seqscan = off; set local enable_hashjoin = off; \
+                           set local enable_mergejoin = off";
+
 /// As [`snapshot`], for lists: each statement is planned for the values at hand. Optional restrictions
 /// make a plan for all values one that walks the whole table.
 pub fn listing(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
@@ -176,6 +186,22 @@ fn is_premature(error: &MigrateError) -> bool {
 /// compile inside of a handler, whose future has to be `Send`.
 pub async fn transaction<T>(
     pool: &PgPool,
+    work: impl AsyncFnMut(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    repeat(pool, "begin", work).await
+}
+
+/// As [`transaction`], with what [`keyed`] promises.
+pub async fn keyed_transaction<T>(
+    pool: &PgPool,
+    work: impl AsyncFnMut(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    repeat(pool, BEGIN_KEYED, work).await
+}
+
+async fn repeat<T>(
+    pool: &PgPool,
+    begin: &'static str,
     mut work: impl AsyncFnMut(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     let mut attempt = 1;
@@ -184,7 +210,7 @@ pub async fn transaction<T>(
             conn: acquire(pool).await?,
             clean: false,
         };
-        match lent.run(&mut work).await {
+        match lent.run(begin, &mut work).await {
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(5) * attempt * attempt).await;
                 attempt += 1;
@@ -203,9 +229,10 @@ struct Lent {
 impl Lent {
     async fn run<T>(
         &mut self,
+        begin: &'static str,
         work: &mut impl AsyncFnMut(&mut PgConnection) -> Result<T>,
     ) -> Result<T> {
-        let mut transaction = self.conn.begin().await?;
+        let mut transaction = self.conn.begin_with(begin).await?;
         let done = work(&mut transaction).await;
         let ended = match done {
             Ok(_) => transaction.commit().await,

@@ -12,7 +12,6 @@ use chassis::{Error, Result, db};
 use futures_util::FutureExt;
 use model::graph::Graph;
 use serde_json::Value;
-use sqlx::Connection;
 use uuid::Uuid;
 
 use super::cache::Remembered;
@@ -102,8 +101,7 @@ pub(super) struct Unit<'a> {
 }
 
 async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>> {
-    let mut conn = db::acquire(&shared.pool).await?;
-    let mut tx = conn.begin().await?;
+    let mut tx = db::keyed(&shared.pool).await?;
     let (ids, wait_ids) = targets(batch);
     let asked = Asked::lock(&mut tx, batch).await?;
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;

@@ -39,8 +39,11 @@ pub use commands::{KEPT, START, read as read_command};
 const QUEUE: usize = 8192;
 /// Commands of one transaction.
 pub const BATCH: usize = 512;
-/// Writers: while one commits, the other prepares. More only compete for the database's processors.
+/// Writers: while one commits, the other gathers. More only compete for the database's processors.
 const WRITERS: usize = 2;
+/// With so many commands a writer does not wait for the other one: a transaction costs about as much as twenty
+/// executions, so that smaller ones would be dear.
+const CROWD: usize = 64;
 /// How often a command is put off because somebody else holds its execution, and for how long.
 const BUSY_TRIES: u32 = 1000;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -242,6 +245,8 @@ struct Shared {
     outbox: mpsc::Sender<OutboxRow>,
     hints: Hints,
     cache: Mutex<cache::Cache>,
+    /// How many writers are committing.
+    committing: watch::Sender<usize>,
 }
 
 impl Committer {
@@ -261,6 +266,7 @@ impl Committer {
             outbox,
             hints,
             cache: Mutex::default(),
+            committing: watch::Sender::default(),
         });
         let commands = Arc::new(tokio::sync::Mutex::new(commands));
         for _ in 0..WRITERS {
@@ -318,18 +324,46 @@ async fn write(
     shutdown: Shutdown,
 ) {
     loop {
-        let mut batch = Vec::with_capacity(BATCH);
-        {
+        let batch = {
             let mut commands = commands.lock().await;
-            tokio::select! {
-                biased;
-                // What was accepted is written even while stopping; callers still wait for it.
-                received = commands.recv_many(&mut batch, BATCH) => if received == 0 { return },
-                () = shutdown.soft.cancelled() => return,
-            }
+            let batch = gather(&shared, &mut commands, &shutdown).await;
+            shared.committing.send_modify(|writers| *writers += 1);
+            batch
+        };
+        let is_last = batch.is_empty();
+        if !is_last {
+            let span = span(&batch);
+            batch::commit(&shared, batch).instrument(span).await;
         }
-        let span = span(&batch);
-        batch::commit(&shared, batch).instrument(span).await;
+        shared.committing.send_modify(|writers| *writers -= 1);
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// What is written next: all that is there, once the other writer has committed or the batch is worth a
+/// transaction beside that one. Nothing if the service stops.
+async fn gather(
+    shared: &Shared,
+    commands: &mut mpsc::Receiver<Pending>,
+    shutdown: &Shutdown,
+) -> Vec<Pending> {
+    let mut committing = shared.committing.subscribe();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let is_alone = *committing.borrow_and_update() == 0;
+        if batch.len() >= CROWD || (is_alone && !batch.is_empty()) {
+            return batch;
+        }
+        let room = BATCH - batch.len();
+        tokio::select! {
+            biased;
+            // What was accepted is written even while stopping; callers still wait for it.
+            received = commands.recv_many(&mut batch, room) => if received == 0 { return batch },
+            () = shutdown.soft.cancelled(), if batch.is_empty() => return batch,
+            _ = committing.changed() => {}
+        }
     }
 }
 

@@ -54,6 +54,7 @@ pub async fn count_calls(conn: &mut PgConnection, caller: &str, method: &str) ->
     .await
 }
 
+/// Looks up each key by itself: a join might be planned as a walk over all that were ever kept.
 pub async fn find_requests(
     conn: &mut PgConnection,
     keys: &[&RequestKey],
@@ -67,7 +68,10 @@ pub async fn find_requests(
         "-- execution.find_requests
         select r.caller, r.method, r.request_id, r.body_hash, r.resource_id
         from unnest($1::text[], $2::text[], $3::uuid[]) as asked (caller, method, request_id)
-        join execution.requests r using (caller, method, request_id)",
+        cross join lateral (
+            select * from execution.requests r
+            where r.caller = asked.caller and r.method = asked.method and r.request_id = asked.request_id
+            limit 1) r",
         &callers,
         &methods,
         &ids,

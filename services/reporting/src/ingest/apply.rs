@@ -24,7 +24,8 @@ const LEDGER_RACED: &str = "LEDGER_RACED";
 pub async fn apply(pool: &PgPool, parts: Vec<Arc<ExecutionEvents>>) -> Result<()> {
     loop {
         let parts = parts.clone();
-        let done = db::transaction(pool, async move |conn| apply_once(conn, &parts).await).await;
+        let done =
+            db::keyed_transaction(pool, async move |conn| apply_once(conn, &parts).await).await;
         match done {
             // The other one has committed by now: its ledgers are found this time.
             Err(error) if error.reason() == LEDGER_RACED => {}
