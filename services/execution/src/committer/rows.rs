@@ -95,20 +95,16 @@ impl Rows {
     /// Writes everything, in the lock order: executions, waits, logs.
     pub async fn write(&mut self, conn: &mut PgConnection) -> Result<()> {
         self.seal();
-        write::insert_executions(conn, &self.born)
+        write::write_executions(conn, &self.moved, &self.born)
             .await
             .map_err(|error| unless_deleted(error, &self.born))?;
-        write::move_executions(conn, &self.moved).await?;
-        write::delete_waits(conn, &self.gone_waits).await?;
-        let changed = write::update_logs(conn, &self.changed_logs).await?;
-        if changed != self.changed_logs.id.len() as u64 {
+        write::write_waits(conn, &self.gone_waits, &self.new_waits).await?;
+        let changed = write::write_logs(conn, &self.changed_logs, &self.new_logs).await?;
+        if changed != self.changed_logs.id.len() {
             // Under the execution's lock nobody else ends its attempts.
             return Err(Error::internal("an attempt that is over was to change"));
         }
-        write::insert_logs(conn, &self.new_logs).await?;
-        write::insert_waits(conn, &self.new_waits).await?;
-        write::put_memories(conn, &self.kept, &self.memories).await?;
-        write::delete_memories(conn, &self.forgotten).await?;
+        write::write_memories(conn, &self.forgotten, &self.kept, &self.memories).await?;
         notifications::insert_notifications(conn, &self.notifications).await?;
         let granted = pass_on(conn, &self.locks).await?;
         commands::grant(&mut self.commands, granted, self.at);

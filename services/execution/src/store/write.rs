@@ -30,52 +30,6 @@ pub struct NewExecutions {
     pub parent_execution_id: Vec<Option<Uuid>>,
 }
 
-pub async fn insert_executions(conn: &mut PgConnection, rows: &NewExecutions) -> sqlx::Result<()> {
-    if rows.id.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "-- execution.insert_executions
-        insert into execution.workflow_executions (
-            id, workflow_id, client_id, status, started_at, completed_at, metadata, created_at, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
-            business_key, restarted_from_id, schedule_id, parent_execution_id)
-        select id, workflow_id, client_id, status::execution.execution_status, started_at, completed_at,
-            metadata, started_at, updated_at, workflow_version, started_by, error, error_code, simulation,
-            event_count, closing_as::execution.execution_status, business_key, restarted_from_id, schedule_id,
-            parent_execution_id
-        from unnest(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[],
-            $7::jsonb[], $8::timestamptz[], $9::int[], $10::text[], $11::text[], $12::text[],
-            $13::bool[], $14::int[], $15::text[], $16::text[], $17::uuid[], $18::uuid[], $19::uuid[])
-        as new (id, workflow_id, client_id, status, started_at, completed_at, metadata, updated_at,
-            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
-            business_key, restarted_from_id, schedule_id, parent_execution_id)",
-        &rows.id,
-        &rows.workflow_id,
-        &rows.client_id,
-        &rows.status,
-        &rows.started_at,
-        &rows.completed_at as &[Option<DateTime<Utc>>],
-        &rows.metadata as &[Option<Value>],
-        &rows.updated_at,
-        &rows.workflow_version,
-        &rows.started_by,
-        &rows.error as &[Option<String>],
-        &rows.error_code as &[Option<String>],
-        &rows.simulation,
-        &rows.event_count,
-        &rows.closing_as as &[Option<String>],
-        &rows.business_key as &[Option<String>],
-        &rows.restarted_from_id as &[Option<Uuid>],
-        &rows.schedule_id as &[Option<Uuid>],
-        &rows.parent_execution_id as &[Option<Uuid>],
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
 /// Executions that moved, column by column.
 #[derive(Debug, Default)]
 pub struct MovedExecutions {
@@ -89,29 +43,69 @@ pub struct MovedExecutions {
     pub closing_as: Vec<Option<String>>,
 }
 
-pub async fn move_executions(conn: &mut PgConnection, rows: &MovedExecutions) -> sqlx::Result<()> {
-    if rows.id.is_empty() {
+/// Writes what became of executions that were there, and those that are new.
+pub async fn write_executions(
+    conn: &mut PgConnection,
+    moved: &MovedExecutions,
+    new: &NewExecutions,
+) -> sqlx::Result<()> {
+    if moved.id.is_empty() && new.id.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "-- execution.move_executions
-        update execution.workflow_executions e
-        set status = moved.status::execution.execution_status, completed_at = moved.completed_at,
-            error = moved.error, error_code = moved.error_code, event_count = moved.event_count,
-            updated_at = moved.updated_at,
-            closing_as = moved.closing_as::execution.execution_status, revision = e.revision + 1
-        from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[],
-            $7::timestamptz[], $8::text[])
-        as moved (id, status, completed_at, error, error_code, event_count, updated_at, closing_as)
-        where e.id = moved.id",
-        &rows.id,
-        &rows.status,
-        &rows.completed_at as &[Option<DateTime<Utc>>],
-        &rows.error as &[Option<String>],
-        &rows.error_code as &[Option<String>],
-        &rows.event_count,
-        &rows.updated_at,
-        &rows.closing_as as &[Option<String>],
+        "-- execution.write_executions
+        with moved as (
+            update execution.workflow_executions e
+            set status = m.status::execution.execution_status, completed_at = m.completed_at,
+                error = m.error, error_code = m.error_code, event_count = m.event_count,
+                updated_at = m.updated_at, closing_as = m.closing_as::execution.execution_status,
+                revision = e.revision + 1
+            from unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[],
+                $7::timestamptz[], $8::text[])
+            as m (id, status, completed_at, error, error_code, event_count, updated_at, closing_as)
+            where e.id = m.id)
+        insert into execution.workflow_executions (
+            id, workflow_id, client_id, status, started_at, completed_at, metadata, created_at, updated_at,
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
+            business_key, restarted_from_id, schedule_id, parent_execution_id)
+        select id, workflow_id, client_id, status::execution.execution_status, started_at, completed_at,
+            metadata, started_at, updated_at, workflow_version, started_by, error, error_code, simulation,
+            event_count, closing_as::execution.execution_status, business_key, restarted_from_id, schedule_id,
+            parent_execution_id
+        from unnest(
+            $9::uuid[], $10::uuid[], $11::uuid[], $12::text[], $13::timestamptz[], $14::timestamptz[],
+            $15::jsonb[], $16::timestamptz[], $17::int[], $18::text[], $19::text[], $20::text[],
+            $21::bool[], $22::int[], $23::text[], $24::text[], $25::uuid[], $26::uuid[], $27::uuid[])
+        as new (id, workflow_id, client_id, status, started_at, completed_at, metadata, updated_at,
+            workflow_version, started_by, error, error_code, simulation, event_count, closing_as,
+            business_key, restarted_from_id, schedule_id, parent_execution_id)",
+        &moved.id,
+        &moved.status,
+        &moved.completed_at as &[Option<DateTime<Utc>>],
+        &moved.error as &[Option<String>],
+        &moved.error_code as &[Option<String>],
+        &moved.event_count,
+        &moved.updated_at,
+        &moved.closing_as as &[Option<String>],
+        &new.id,
+        &new.workflow_id,
+        &new.client_id,
+        &new.status,
+        &new.started_at,
+        &new.completed_at as &[Option<DateTime<Utc>>],
+        &new.metadata as &[Option<Value>],
+        &new.updated_at,
+        &new.workflow_version,
+        &new.started_by,
+        &new.error as &[Option<String>],
+        &new.error_code as &[Option<String>],
+        &new.simulation,
+        &new.event_count,
+        &new.closing_as as &[Option<String>],
+        &new.business_key as &[Option<String>],
+        &new.restarted_from_id as &[Option<Uuid>],
+        &new.schedule_id as &[Option<Uuid>],
+        &new.parent_execution_id as &[Option<Uuid>],
     )
     .execute(conn)
     .await
@@ -144,90 +138,87 @@ pub struct Logs {
     pub from_seq: Vec<Option<i32>>,
 }
 
-pub async fn insert_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<()> {
-    if rows.id.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "-- execution.insert_logs
-        insert into execution.execution_logs (
-            id, execution_id, step_id, status, message, data, error, error_code, started_at, completed_at,
-            seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry, event_seq,
-            item_index, from_seq)
-        select id, execution_id, step_id, status::execution.step_status, message, data, error, error_code,
-            started_at, completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-            will_retry, event_seq, item_index, from_seq
-        from unnest(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
-            $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::timestamptz[],
-            $15::timestamptz[], $16::timestamptz[], $17::jsonb[], $18::bool[], $19::int[],
-            $20::int[], $21::int[])
-        as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
-            completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route, will_retry,
-            event_seq, item_index, from_seq)",
-        &rows.id,
-        &rows.execution_id,
-        &rows.step_id,
-        &rows.status,
-        &rows.message as &[Option<String>],
-        &rows.data as &[Option<Value>],
-        &rows.error as &[Option<String>],
-        &rows.error_code as &[Option<String>],
-        &rows.started_at,
-        &rows.completed_at as &[Option<DateTime<Utc>>],
-        &rows.seq,
-        &rows.activation,
-        &rows.attempt,
-        &rows.queued_at,
-        &rows.available_at,
-        &rows.assigned_at as &[Option<DateTime<Utc>>],
-        &rows.route as &[Option<Value>],
-        &rows.will_retry,
-        &rows.event_seq as &[Option<i32>],
-        &rows.item_index as &[Option<i32>],
-        &rows.from_seq as &[Option<i32>],
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-/// Changes logs that were written by earlier commits. A final log is never touched: the count of
-/// changed rows must be that of the rows given.
-pub async fn update_logs(conn: &mut PgConnection, rows: &Logs) -> sqlx::Result<u64> {
-    if rows.id.is_empty() {
+/// Changes logs that were written by earlier commits, and adds new ones. Returns how many were changed: a
+/// final log is never touched, so that fewer than given means that one was to change.
+pub async fn write_logs(
+    conn: &mut PgConnection,
+    changed: &Logs,
+    new: &Logs,
+) -> sqlx::Result<usize> {
+    if changed.id.is_empty() && new.id.is_empty() {
         return Ok(0);
     }
-    let done = sqlx::query!(
-        "-- execution.update_logs
-        update execution.execution_logs l
-        set status = new.status::execution.step_status, message = new.message, data = new.data,
-            error = new.error, error_code = new.error_code, started_at = new.started_at,
-            completed_at = new.completed_at, assigned_at = new.assigned_at, route = new.route,
-            will_retry = new.will_retry, event_seq = new.event_seq, available_at = new.available_at
-        from unnest(
-            $1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[], $7::timestamptz[],
-            $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::bool[], $12::int[], $13::timestamptz[])
-        as new (id, status, message, data, error, error_code, started_at, completed_at, assigned_at, route,
-            will_retry, event_seq, available_at)
-        where l.id = new.id and l.event_seq is null",
-        &rows.id,
-        &rows.status,
-        &rows.message as &[Option<String>],
-        &rows.data as &[Option<Value>],
-        &rows.error as &[Option<String>],
-        &rows.error_code as &[Option<String>],
-        &rows.started_at,
-        &rows.completed_at as &[Option<DateTime<Utc>>],
-        &rows.assigned_at as &[Option<DateTime<Utc>>],
-        &rows.route as &[Option<Value>],
-        &rows.will_retry,
-        &rows.event_seq as &[Option<i32>],
-        &rows.available_at,
+    let done = sqlx::query_scalar!(
+        r#"-- execution.write_logs
+        with changed as (
+            update execution.execution_logs l
+            set status = c.status::execution.step_status, message = c.message, data = c.data,
+                error = c.error, error_code = c.error_code, started_at = c.started_at,
+                completed_at = c.completed_at, assigned_at = c.assigned_at, route = c.route,
+                will_retry = c.will_retry, event_seq = c.event_seq, available_at = c.available_at
+            from unnest(
+                $1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[],
+                $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::bool[],
+                $12::int[], $13::timestamptz[])
+            as c (id, status, message, data, error, error_code, started_at, completed_at, assigned_at,
+                route, will_retry, event_seq, available_at)
+            where l.id = c.id and l.event_seq is null
+            returning 1),
+        new as (
+            insert into execution.execution_logs (
+                id, execution_id, step_id, status, message, data, error, error_code, started_at,
+                completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
+                will_retry, event_seq, item_index, from_seq)
+            select id, execution_id, step_id, status::execution.step_status, message, data, error,
+                error_code, started_at, completed_at, seq, activation, attempt, queued_at, available_at,
+                assigned_at, route, will_retry, event_seq, item_index, from_seq
+            from unnest(
+                $14::uuid[], $15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::jsonb[],
+                $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::int[], $25::int[],
+                $26::int[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::jsonb[],
+                $31::bool[], $32::int[], $33::int[], $34::int[])
+            as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
+                completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
+                will_retry, event_seq, item_index, from_seq))
+        select count(*)::int4 as "changed!" from changed"#,
+        &changed.id,
+        &changed.status,
+        &changed.message as &[Option<String>],
+        &changed.data as &[Option<Value>],
+        &changed.error as &[Option<String>],
+        &changed.error_code as &[Option<String>],
+        &changed.started_at,
+        &changed.completed_at as &[Option<DateTime<Utc>>],
+        &changed.assigned_at as &[Option<DateTime<Utc>>],
+        &changed.route as &[Option<Value>],
+        &changed.will_retry,
+        &changed.event_seq as &[Option<i32>],
+        &changed.available_at,
+        &new.id,
+        &new.execution_id,
+        &new.step_id,
+        &new.status,
+        &new.message as &[Option<String>],
+        &new.data as &[Option<Value>],
+        &new.error as &[Option<String>],
+        &new.error_code as &[Option<String>],
+        &new.started_at,
+        &new.completed_at as &[Option<DateTime<Utc>>],
+        &new.seq,
+        &new.activation,
+        &new.attempt,
+        &new.queued_at,
+        &new.available_at,
+        &new.assigned_at as &[Option<DateTime<Utc>>],
+        &new.route as &[Option<Value>],
+        &new.will_retry,
+        &new.event_seq as &[Option<i32>],
+        &new.item_index as &[Option<i32>],
+        &new.from_seq as &[Option<i32>],
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(usize::try_from(done).expect("counts are not negative"))
 }
 
 /// New waits, column by column.
@@ -258,12 +249,14 @@ pub struct Waits {
     pub lock_key: Vec<Option<String>>,
 }
 
-pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result<()> {
-    if rows.id.is_empty() {
+/// Takes waits away, then adds new ones: a branch that waits for something else has a new row of the same id.
+pub async fn write_waits(conn: &mut PgConnection, gone: &[Uuid], new: &Waits) -> sqlx::Result<()> {
+    if gone.is_empty() && new.id.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "-- execution.insert_waits
+        "-- execution.write_waits
+        with gone as (delete from execution.waits where id = any($1) returning 1)
         insert into execution.waits (
             id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
@@ -273,84 +266,63 @@ pub async fn insert_waits(conn: &mut PgConnection, rows: &Waits) -> sqlx::Result
             array(select jsonb_array_elements_text(assignees)), signal_name, correlation, error_code, error,
             item_of, item, lock_key
         from unnest(
-            $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[],
-            $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::bigint[],
-            $13::text[], $14::text[], $15::jsonb[], $16::text[], $17::text[],
-            $18::text[], $19::text[], $20::int[], $21::json[], $22::text[])
+            $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
+            $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::bigint[],
+            $14::text[], $15::text[], $16::jsonb[], $17::text[], $18::text[],
+            $19::text[], $20::text[], $21::int[], $22::json[], $23::text[])
         as new (id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
-            error_code, error, item_of, item, lock_key)",
-        &rows.id,
-        &rows.execution_id,
-        &rows.workflow_id,
-        &rows.client_id,
-        &rows.step_id,
-        &rows.kind,
-        &rows.created_at,
-        &rows.arrived_at,
-        &rows.wake_at as &[Option<DateTime<Utc>>],
-        &rows.available_at,
-        &rows.job_type as &[Option<String>],
-        &rows.timeout_ms as &[Option<i64>],
-        &rows.held_by as &[Option<String>],
-        &rows.task_group as &[Option<String>],
-        &rows.assignees,
-        &rows.signal_name as &[Option<String>],
-        &rows.correlation as &[Option<String>],
-        &rows.error_code as &[Option<String>],
-        &rows.error as &[Option<String>],
-        &rows.item_of as &[Option<i32>],
-        &rows.item as &[Option<Value>],
-        &rows.lock_key as &[Option<String>],
+            error_code, error, item_of, item, lock_key)
+        -- Never false: it has the rows deleted before the first one is added.
+        where (select count(*) from gone) >= 0",
+        gone,
+        &new.id,
+        &new.execution_id,
+        &new.workflow_id,
+        &new.client_id,
+        &new.step_id,
+        &new.kind,
+        &new.created_at,
+        &new.arrived_at,
+        &new.wake_at as &[Option<DateTime<Utc>>],
+        &new.available_at,
+        &new.job_type as &[Option<String>],
+        &new.timeout_ms as &[Option<i64>],
+        &new.held_by as &[Option<String>],
+        &new.task_group as &[Option<String>],
+        &new.assignees,
+        &new.signal_name as &[Option<String>],
+        &new.correlation as &[Option<String>],
+        &new.error_code as &[Option<String>],
+        &new.error as &[Option<String>],
+        &new.item_of as &[Option<i32>],
+        &new.item as &[Option<Value>],
+        &new.lock_key as &[Option<String>],
     )
     .execute(conn)
     .await
     .map(drop)
 }
 
-pub async fn delete_waits(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "-- execution.delete_waits
-        delete from execution.waits where id = any($1)",
-        ids,
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-pub async fn put_memories(
+/// Keeps what the engine remembers of open executions, and forgets those that are over.
+pub async fn write_memories(
     conn: &mut PgConnection,
-    execution_ids: &[Uuid],
+    over: &[Uuid],
+    open: &[Uuid],
     memories: &[Value],
 ) -> sqlx::Result<()> {
-    if execution_ids.is_empty() {
+    if over.is_empty() && open.is_empty() {
         return Ok(());
     }
     sqlx::query!(
-        "-- execution.put_memories
+        "-- execution.write_memories
+        with over as (delete from execution.execution_states where execution_id = any($1))
         insert into execution.execution_states (execution_id, state)
-        select * from unnest($1::uuid[], $2::json[])
+        select * from unnest($2::uuid[], $3::json[])
         on conflict (execution_id) do update set state = excluded.state",
-        execution_ids,
+        over,
+        open,
         memories,
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-pub async fn delete_memories(conn: &mut PgConnection, execution_ids: &[Uuid]) -> sqlx::Result<()> {
-    if execution_ids.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "-- execution.delete_memories
-        delete from execution.execution_states where execution_id = any($1)",
-        execution_ids,
     )
     .execute(conn)
     .await

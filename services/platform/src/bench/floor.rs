@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use execution::write;
+use execution::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
 use proto::catalog::v1::Workflow;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -68,7 +68,7 @@ pub async fn single_rows(
     let mut conn = chassis::db::acquire(pool).await?;
     let ids = Ids::of(workflow)?;
     let execution = rows::executions(&ids, 1, "COMPLETED", 7);
-    write::insert_executions(&mut conn, &execution).await?;
+    write::write_executions(&mut conn, &MovedExecutions::default(), &execution).await?;
     drop(conn);
     let execution = execution.id[0];
     let begun = Instant::now();
@@ -81,7 +81,7 @@ pub async fn single_rows(
             while begun.elapsed() < time {
                 let mut log = rows::logs(&ids, &[execution], 0, "COMPLETED");
                 log.seq[0] = written * SINGLES as i32 + writer as i32;
-                write::insert_logs(&mut conn, &log).await?;
+                write::write_logs(&mut conn, &Logs::default(), &log).await?;
                 written += 1;
             }
             Ok(written)
@@ -119,7 +119,7 @@ async fn side_by_side(
 
 async fn finished(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow::Result<()> {
     let executions = rows::executions(ids, count, "COMPLETED", 7);
-    let mut logs = write::Logs::default();
+    let mut logs = Logs::default();
     for step in 0..ids.steps.len() {
         rows::append(
             &mut logs,
@@ -127,8 +127,8 @@ async fn finished(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow::R
         );
     }
     let mut tx = sqlx::Connection::begin(conn).await?;
-    write::insert_executions(&mut tx, &executions).await?;
-    write::insert_logs(&mut tx, &logs).await?;
+    write::write_executions(&mut tx, &MovedExecutions::default(), &executions).await?;
+    write::write_logs(&mut tx, &Logs::default(), &logs).await?;
     outbox(&mut tx, count * 7).await?;
     tx.commit().await?;
     // Reporting has transactions of its own.
@@ -139,10 +139,10 @@ async fn job_by_job(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow:
     let executions = rows::executions(ids, count, "RUNNING", 1);
     let mut logs = rows::logs(ids, &executions.id, 0, "PENDING");
     let mut tx = sqlx::Connection::begin(&mut *conn).await?;
-    write::insert_executions(&mut tx, &executions).await?;
-    write::insert_logs(&mut tx, &logs).await?;
-    write::insert_waits(&mut tx, &rows::waits(ids, &logs, 0)).await?;
-    write::put_memories(&mut tx, &executions.id, &rows::memories(count, 0)).await?;
+    write::write_executions(&mut tx, &MovedExecutions::default(), &executions).await?;
+    write::write_logs(&mut tx, &Logs::default(), &logs).await?;
+    write::write_waits(&mut tx, &[], &rows::waits(ids, &logs, 0)).await?;
+    write::write_memories(&mut tx, &[], &executions.id, &rows::memories(count, 0)).await?;
     outbox(&mut tx, count).await?;
     tx.commit().await?;
     let last = ids.steps.len() - 1;
@@ -154,18 +154,19 @@ async fn job_by_job(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow:
         let status = if step == last { "COMPLETED" } else { "RUNNING" };
         let mut tx = sqlx::Connection::begin(&mut *conn).await?;
         let moved = rows::moved(&executions.id, status, step as i32 + 2);
-        write::move_executions(&mut tx, &moved).await?;
-        write::delete_waits(&mut tx, &logs.id).await?;
-        write::update_logs(&mut tx, &logs).await?;
+        write::write_executions(&mut tx, &moved, &NewExecutions::default()).await?;
+        let done = std::mem::take(&mut logs);
         if step < last {
             logs = rows::logs(ids, &executions.id, step + 1, "PENDING");
-            write::insert_logs(&mut tx, &logs).await?;
-            write::insert_waits(&mut tx, &rows::waits(ids, &logs, step + 1)).await?;
+            let waits = rows::waits(ids, &logs, step + 1);
+            write::write_waits(&mut tx, &done.id, &waits).await?;
             let memories = rows::memories(count, step + 1);
-            write::put_memories(&mut tx, &executions.id, &memories).await?;
+            write::write_memories(&mut tx, &[], &executions.id, &memories).await?;
         } else {
-            write::delete_memories(&mut tx, &executions.id).await?;
+            write::write_waits(&mut tx, &done.id, &Waits::default()).await?;
+            write::write_memories(&mut tx, &executions.id, &[], &[]).await?;
         }
+        write::write_logs(&mut tx, &done, &logs).await?;
         outbox(&mut tx, count).await?;
         tx.commit().await?;
     }

@@ -118,6 +118,7 @@ pub fn append(logs: &mut Logs, more: Logs) {
     logs.route.extend(more.route);
     logs.will_retry.extend(more.will_retry);
     logs.event_seq.extend(more.event_seq);
+    logs.item_index.extend(more.item_index);
     logs.from_seq.extend(more.from_seq);
 }
 
