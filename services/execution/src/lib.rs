@@ -8,6 +8,7 @@ mod committer;
 mod config;
 mod context;
 mod definitions;
+mod dispatch;
 mod engine;
 mod explain;
 #[cfg(test)]
@@ -39,6 +40,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
+use crate::dispatch::Leaser;
 use crate::outbox::OutboxRow;
 use crate::pump::Pump;
 use crate::state::Service;
@@ -74,6 +76,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let (handed, outbox) = mpsc::channel(outbox::HANDED);
     let hints = Hints::default();
     let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let dispatch = hints.dispatch.clone();
     let commands = hints.commands.subscribe();
     let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     let service = Service {
@@ -82,13 +85,19 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         definitions,
         catalog: catalog.clone(),
         asked: Asked::default(),
+        dispatch,
         computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,
         shutdown: shutdown.clone(),
     };
     let readiness = Readiness::new();
+    let leaser = {
+        let (definitions, asked) = (service.definitions.clone(), service.asked.clone());
+        Leaser::new(pool.clone(), definitions, service.dispatch.clone(), asked)
+    };
     let loops = Loops {
+        leaser,
         retention: config.retention(),
         pool,
         committer,
@@ -118,6 +127,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
 /// What goes on beside the calls.
 struct Loops {
+    leaser: Leaser,
     retention: retention::Policy,
     pool: PgPool,
     committer: Committer,
@@ -145,6 +155,7 @@ impl Loops {
             shutdown.clone(),
         );
         shutdown.spawn_loop("execution.outbox", sender);
+        shutdown.spawn_loop("execution.dispatch", self.leaser.run(shutdown.clone()));
         let pump = Pump::new(self.pool.clone(), self.committer.clone());
         let pump = pump.run(self.commands, shutdown.clone());
         shutdown.spawn_loop("execution.commands", pump);

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use crate::asked::Asked;
 use crate::committer::Committer;
 use crate::definitions::Definitions;
+use crate::dispatch::Dispatch;
 
 /// Cheap to clone; no state that is not in PostgreSQL.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub struct Service {
     pub definitions: Definitions,
     pub catalog: Peer,
     pub asked: Asked,
+    pub dispatch: Dispatch,
     /// For what computes for long without waiting: simulations and replays.
     pub computing: Arc<Semaphore>,
     /// Moves with every commit: a hint to look again, never the truth.

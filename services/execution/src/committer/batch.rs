@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::cache::Remembered;
 use super::commands::Asked;
 use super::early::Early;
+use super::handing::Handing;
 use super::keys::Keys;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
@@ -104,6 +105,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut tx = db::keyed(&shared.pool).await?;
     let (ids, wait_ids) = targets(batch);
     let asked = Asked::lock(&mut tx, batch).await?;
+    let mut handing = Handing::new();
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
     // Before earlier calls are read: a repetition that has waited for its first call here must find it.
     let business_keys = Keys::lock(&mut tx, batch).await?;
@@ -140,6 +142,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut rows = Rows::default();
     for (id, loaded) in &mut unit.found.executions {
         if loaded.touched {
+            handing.lease(&shared.hints.dispatch, loaded, unit.found.now);
             rows.add(loaded, unit.births.remove(id));
         }
     }
@@ -157,6 +160,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
             done.born = rows.born_as(done.execution_id);
         }
     }
+    handing.hand_over(&shared.hints.dispatch, &unit.found.executions);
     after(shared, unit, rows);
     Ok(verdicts)
 }
@@ -373,6 +377,7 @@ fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
     }
     shared.hints.changes.send_modify(|commits| *commits += 1);
     if rows.has_jobs() {
+        shared.hints.dispatch.queued(rows.queued_jobs());
         shared.hints.jobs.send_modify(|commits| *commits += 1);
     }
     if rows.has_commands() {

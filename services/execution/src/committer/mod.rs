@@ -6,6 +6,7 @@ mod cache;
 mod children;
 mod commands;
 mod early;
+mod handing;
 mod keys;
 mod load;
 mod locks;
@@ -29,6 +30,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
+use crate::dispatch::Dispatch;
 use crate::engine::{Actor, Answer, Call, Change, Execution, News, Resolution, Reuse, Signal};
 use crate::outbox::OutboxRow;
 use crate::store;
@@ -212,6 +214,8 @@ pub struct Hints {
     pub jobs: watch::Sender<u64>,
     /// Moves with every commit that asked something of another execution.
     pub commands: watch::Sender<u64>,
+    /// Workers who wait for jobs here.
+    pub dispatch: Dispatch,
 }
 
 /// A cheap handle on the queue.
@@ -234,8 +238,11 @@ struct Pending {
     busy: u32,
     /// The caller's span: a batch is traced with its first one.
     span: tracing::Span,
-    reply: Option<oneshot::Sender<Result<Done>>>,
+    reply: Option<Reply>,
 }
+
+/// Who is told what came of it. Dropped unused, the service is stopping.
+type Reply = Box<dyn FnOnce(Result<Done>) + Send + Sync>;
 
 /// What the writers share.
 struct Shared {
@@ -287,8 +294,25 @@ impl Committer {
         self.queue(command, Some(row)).await
     }
 
+    /// The same as [`submit`](Self::submit) for who does not wait: `then` is called with what came of it, or dropped if
+    /// the service stops before.
+    pub fn submit_then(
+        &self,
+        command: Command,
+        then: impl FnOnce(Result<Done>) + Send + Sync + 'static,
+    ) {
+        self.put(command, None, Box::new(then));
+    }
+
     async fn queue(&self, command: Command, row: Option<Uuid>) -> Result<Done> {
         let (reply, answer) = oneshot::channel();
+        // Nobody listens any more: the effect stands all the same.
+        let reply = |result| drop(reply.send(result));
+        self.put(command, row, Box::new(reply));
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    fn put(&self, command: Command, row: Option<Uuid>, reply: Reply) {
         let pending = Pending {
             command,
             row,
@@ -299,17 +323,17 @@ impl Committer {
             span: tracing::Span::current(),
             reply: Some(reply),
         };
-        self.queue
-            .try_send(pending)
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::exhausted(
+        match self.queue.try_send(pending) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(pending)) => {
+                pending.answer(Err(Error::exhausted(
                     "TOO_BUSY",
                     "too many changes are waiting to be written",
                     Duration::from_secs(1),
-                ),
-                mpsc::error::TrySendError::Closed(_) => stopping(),
-            })?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+                )));
+            }
+            Err(mpsc::error::TrySendError::Closed(pending)) => pending.answer(Err(stopping())),
+        }
     }
 }
 
@@ -396,8 +420,7 @@ impl Pending {
 
     fn answer(mut self, result: Result<Done>) {
         if let Some(reply) = self.reply.take() {
-            // Nobody listens any more: the effect stands all the same.
-            let _ = reply.send(result);
+            reply(result);
         }
     }
 

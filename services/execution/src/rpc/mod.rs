@@ -8,7 +8,7 @@ mod executions;
 mod explain;
 mod history;
 mod incidents;
-mod jobs;
+pub mod jobs;
 mod openings;
 mod preview;
 mod restarts;

@@ -10,7 +10,7 @@ use proto::execution::v1::BusinessKeyPolicy as Policy;
 use serde_json::{Map, Value};
 use tonic::Request;
 
-use super::answer::Room;
+use super::answer::{Room, call_error};
 use super::executions::Executions;
 use super::{Change, simulation};
 use crate::committer::{Action, BATCH, BusinessKey, Command, KeyPolicy, NewExecution, Target};
@@ -87,22 +87,10 @@ fn shown(result: Result<pb::Execution>, room: &mut Room) -> pb::StartResult {
             }
         }
         Err(error) => {
-            shown.error = Some(pb::CallError {
-                code: error.code() as i32,
-                reason: error.reason().to_owned(),
-                message: error.message().to_owned(),
-                fields: error.fields().iter().map(field).collect(),
-            });
+            shown.error = Some(call_error(&error));
         }
     }
     shown
-}
-
-fn field(violation: &chassis::Violation) -> pb::FieldError {
-    pb::FieldError {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
-    }
 }
 
 /// Checks a start; says whether it is a simulation, which is still to be run.

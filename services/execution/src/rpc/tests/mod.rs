@@ -47,6 +47,7 @@ fn service(world: &World) -> Service {
     let (handed, _) = mpsc::channel(1);
     let hints = Hints::default();
     let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let dispatch = hints.dispatch.clone();
     let pool = world.pool.clone();
     let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     Service {
@@ -55,6 +56,7 @@ fn service(world: &World) -> Service {
         definitions,
         catalog: nobody(),
         asked: Asked::default(),
+        dispatch,
         computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,
