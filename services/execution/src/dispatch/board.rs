@@ -1,6 +1,6 @@
 //! Who takes what. Invariant: `credit >= held + reserved` of a worker, unless its credit was lowered.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ const A_FEW: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    streams: HashMap<u64, Stream>,
+    streams: BTreeMap<u64, Stream>,
     next: u64,
+    /// So that each look begins with another worker.
+    looks: usize,
     lines: HashMap<String, Line>,
     /// Whether the queue may have something for those who have credit.
     is_behind: bool,
@@ -230,14 +232,21 @@ impl Board {
             queued: HashMap::new(),
         };
         let mut left = AT_ONCE;
-        for (id, stream) in &mut self.streams {
+        self.looks = self.looks.wrapping_add(1);
+        let begin = self.looks % self.streams.len().max(1);
+        let mut ids: Vec<u64> = self.streams.keys().copied().collect();
+        ids.rotate_left(begin);
+        for id in ids {
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
             let limit = stream.free().min(most).min(left);
             if limit == 0 {
                 continue;
             }
             left -= limit;
             stream.reserved += limit;
-            look.ids.push(*id);
+            look.ids.push(id);
             look.takers.push(Taker {
                 limit,
                 ..stream.taker.clone()
