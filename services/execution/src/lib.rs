@@ -2,7 +2,6 @@
 //! Invariant: replicas are equal; whatever must survive one is in PostgreSQL before anybody hears of it.
 
 mod access;
-mod asked;
 mod bulk;
 mod committer;
 mod config;
@@ -14,6 +13,7 @@ mod explain;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod job_types;
 mod leasing;
 mod outbox;
 mod preview;
@@ -37,10 +37,10 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
 use crate::dispatch::Leaser;
+use crate::job_types::JobTypes;
 use crate::outbox::OutboxRow;
 use crate::pump::Pump;
 use crate::state::Service;
@@ -84,7 +84,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         committer: committer.clone(),
         definitions,
         catalog: catalog.clone(),
-        asked: Asked::default(),
+        job_types: JobTypes::default(),
         dispatch,
         computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
@@ -93,8 +93,13 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     };
     let readiness = Readiness::new();
     let leaser = {
-        let (definitions, asked) = (service.definitions.clone(), service.asked.clone());
-        Leaser::new(pool.clone(), definitions, service.dispatch.clone(), asked)
+        let (definitions, job_types) = (service.definitions.clone(), service.job_types.clone());
+        Leaser::new(
+            pool.clone(),
+            definitions,
+            service.dispatch.clone(),
+            job_types,
+        )
     };
     let loops = Loops {
         leaser,

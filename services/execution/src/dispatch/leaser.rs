@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::Dispatch;
 use super::board::Look;
-use crate::asked::Asked;
 use crate::definitions::Definitions;
+use crate::job_types::JobTypes;
 use crate::leasing::{self, Leased, Turns};
 
 /// How often it looks unasked: the tables are the truth. Twice as often as a look counts.
@@ -24,16 +24,21 @@ pub struct Leaser {
     pool: PgPool,
     definitions: Definitions,
     dispatch: Dispatch,
-    asked: Asked,
+    job_types: JobTypes,
 }
 
 impl Leaser {
-    pub fn new(pool: PgPool, definitions: Definitions, dispatch: Dispatch, asked: Asked) -> Self {
+    pub fn new(
+        pool: PgPool,
+        definitions: Definitions,
+        dispatch: Dispatch,
+        job_types: JobTypes,
+    ) -> Self {
         Self {
             pool,
             definitions,
             dispatch,
-            asked,
+            job_types,
         }
     }
 
@@ -64,13 +69,13 @@ impl Leaser {
 
     /// Says whether to look again at once.
     pub(super) async fn look(&self, turns: &Turns) -> bool {
-        let (look, job_types) = {
+        let (look, wanted) = {
             let mut board = self.dispatch.board();
             board.tidy();
             (board.look(), board.job_types())
         };
-        if !job_types.is_empty() {
-            self.asked.note(&self.pool, &job_types).await;
+        if !wanted.is_empty() {
+            self.job_types.note(&self.pool, &wanted).await;
         }
         let Some(look) = look else { return false };
         let open = Open {

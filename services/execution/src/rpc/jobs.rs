@@ -71,7 +71,7 @@ impl Jobs {
     ) -> Result<Vec<pb::Job>> {
         let until = Instant::now() + wait;
         self.service
-            .asked
+            .job_types
             .note(&self.service.pool, &taker.job_types)
             .await;
         let mut queued = self.service.jobs.clone();

@@ -9,22 +9,22 @@ mod explain;
 mod history;
 mod incidents;
 pub mod jobs;
-mod openings;
 mod preview;
 mod restarts;
 mod schedules;
 pub mod search;
+mod signal_or_start;
 mod signals;
 mod simulation;
 mod starts;
 mod steps;
 mod stuck;
+mod submit;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
 mod watch;
-mod watch_many;
 
 use chassis::Result;
 use chassis::auth::{self, Caller};
