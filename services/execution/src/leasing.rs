@@ -8,21 +8,15 @@ use std::time::Duration;
 
 use chassis::{Error, Result, db};
 use chrono::{DateTime, Utc};
-use model::graph::Graph;
-use model::wire;
-use prost_types::Struct;
-use proto::execution::v1 as pb;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::context;
 use crate::definitions::Definitions;
 use crate::rpc::answer::Room;
+use crate::rpc::jobs::job::{self, Job};
 use crate::store;
 use crate::store::jobs::{Attempt, Locked, Queue};
-
-/// A leased job as its worker gets it.
-pub type Job = pb::Job;
 
 /// Clients looked at even for a single job: the first ones' jobs may be just being leased by others.
 const FEWEST_CLIENTS: i64 = 16;
@@ -45,7 +39,7 @@ pub struct Taker {
 #[derive(Debug, Default)]
 pub struct Leased {
     /// Jobs with the places of those who took them.
-    pub jobs: Vec<(usize, pb::Job)>,
+    pub jobs: Vec<(usize, Job)>,
     /// Whether there was nothing more that one of them could have taken.
     pub is_all: bool,
 }
@@ -206,7 +200,7 @@ async fn pack(
     conn: &mut PgConnection,
     definitions: &Definitions,
     given: Vec<(usize, Locked)>,
-) -> Result<Vec<(usize, Locked, pb::Job)>> {
+) -> Result<Vec<(usize, Locked, Job)>> {
     let mut seen = HashSet::new();
     let executions: Vec<Uuid> = given
         .iter()
@@ -223,7 +217,7 @@ async fn pack(
         let graph = definitions
             .pinned(conn, job.workflow_id, context.version)
             .await?;
-        let message = message(&job, &graph, context.data.clone());
+        let message = job::message(&job, &graph, context.data.clone());
         if !room.fits(&message) {
             break;
         }
@@ -236,8 +230,8 @@ async fn pack(
 async fn begin(
     conn: &mut PgConnection,
     takers: &[Taker],
-    given: Vec<(usize, Locked, pb::Job)>,
-) -> Result<Vec<(usize, pb::Job)>> {
+    given: Vec<(usize, Locked, Job)>,
+) -> Result<Vec<(usize, Job)>> {
     if given.is_empty() {
         return Ok(Vec::new());
     }
@@ -262,7 +256,7 @@ async fn begin(
             let (Some(until), Some(attempt)) = (untils.get(&job.id), attempts.get(&job.id)) else {
                 return Err(Error::internal(format!("job {} has no open log", job.id)));
             };
-            hold(&mut message, *until, attempt);
+            job::hold(&mut message, *until, attempt);
             Ok((place, message))
         })
         .collect()
@@ -306,7 +300,7 @@ pub async fn extend(
     pool: &PgPool,
     definitions: &Definitions,
     extension: Extension,
-) -> Result<Option<pb::Job>> {
+) -> Result<Option<Job>> {
     let definitions = definitions.clone();
     db::transaction(pool, async move |conn| {
         let held = extend_held(conn, std::slice::from_ref(&extension)).await?;
@@ -317,8 +311,8 @@ pub async fn extend(
         let graph = definitions
             .pinned(conn, held.job.workflow_id, context.version)
             .await?;
-        let mut message = message(&held.job, &graph, context.data);
-        hold(&mut message, held.until, &held.attempt);
+        let mut message = job::message(&held.job, &graph, context.data);
+        job::hold(&mut message, held.until, &held.attempt);
         Ok(Some(message))
     })
     .await
@@ -353,43 +347,6 @@ async fn extend_held(
     let holders: Vec<String> = extensions.iter().map(|it| it.holder.clone()).collect();
     let lengths: Vec<i64> = extensions.iter().map(|it| milliseconds(it.lease)).collect();
     Ok(store::jobs::extend(conn, &ids, &holders, &lengths).await?)
-}
-
-/// A job before it has a holder.
-pub fn message(job: &Locked, graph: &Graph, mut data: Struct) -> pb::Job {
-    if let Some(item) = &job.item {
-        data.fields.extend(wire::struct_from_json(item).fields);
-    }
-    let step = graph
-        .node_of(job.step_id)
-        .map(|at| &graph.definition.steps[at]);
-    pb::Job {
-        id: job.id.to_string(),
-        execution_id: job.execution_id.to_string(),
-        workflow_id: job.workflow_id.to_string(),
-        client_id: job.client_id.to_string(),
-        step_id: job.step_id.to_string(),
-        step_name: step.map(|step| step.name.clone()).unwrap_or_default(),
-        job_type: job.job_type.clone(),
-        config: step.map(|step| wire::struct_from_json(&step.config)),
-        data: Some(data),
-        ..pb::Job::default()
-    }
-}
-
-/// The id of a job that was made here.
-pub fn id(job: &Job) -> Uuid {
-    job.id.parse().expect("it was written as a UUID")
-}
-
-/// Says which attempt it is and until when it is held.
-pub fn hold(message: &mut pb::Job, until: DateTime<Utc>, attempt: &Attempt) {
-    message.attempt = attempt.attempt;
-    message.lease_expires_at = Some(wire::timestamp(until));
-    message.idempotency_key = format!(
-        "{}/{}/{}/{}",
-        message.execution_id, message.step_id, attempt.activation, attempt.attempt
-    );
 }
 
 fn milliseconds(duration: Duration) -> i64 {

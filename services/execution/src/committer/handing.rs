@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::load::Loaded;
 use crate::dispatch::{Dispatch, Reserved};
 use crate::engine::{self, Hold};
-use crate::leasing;
+use crate::rpc::jobs::job::{self, Job};
 use crate::store::jobs::{Attempt, Locked};
 
 /// Bytes of a context with which a job is queued instead: what a worker's stream holds is known only afterwards.
@@ -86,8 +86,7 @@ impl Handing {
                 dispatch.take_back(reserved, branch.id);
                 continue;
             }
-            let job = job(loaded, branch);
-            jobs.push((reserved, job));
+            jobs.push((reserved, message(loaded, branch)));
         }
         dispatch.hand_over(jobs);
     }
@@ -97,7 +96,7 @@ fn part(lease: Duration) -> Duration {
     lease / PART
 }
 
-fn job(loaded: &Loaded, branch: &engine::Branch) -> leasing::Job {
+fn message(loaded: &Loaded, branch: &engine::Branch) -> Job {
     let (job_type, until) = match &branch.hold {
         Hold::Job {
             job_type,
@@ -117,12 +116,12 @@ fn job(loaded: &Loaded, branch: &engine::Branch) -> leasing::Job {
         item: branch.item.as_ref().map(|item| Json(item.fields.clone())),
     };
     let data = model::wire::struct_from_json(&execution.context.data);
-    let mut message = leasing::message(&row, &loaded.graph, data);
+    let mut message = job::message(&row, &loaded.graph, data);
     let attempt = Attempt {
         id: branch.id,
         activation: branch.activation,
         attempt: branch.attempt,
     };
-    leasing::hold(&mut message, until.unwrap_or_default(), &attempt);
+    job::hold(&mut message, until.unwrap_or_default(), &attempt);
     message
 }

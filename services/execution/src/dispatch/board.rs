@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::leasing::{self, Job, Taker};
+use crate::leasing::Taker;
 use crate::rpc::jobs::Outgoing;
+use crate::rpc::jobs::job::{self, Job};
 
 /// How long the result of a look holds: jobs that other replicas queued meanwhile wait no longer behind those that
 /// go past the queue.
@@ -116,7 +117,7 @@ impl Board {
     }
 
     fn give_back(&mut self, holder: &Arc<str>, jobs: Vec<Job>) {
-        let ids = jobs.iter().map(|job| (leasing::id(job), holder.clone()));
+        let ids = jobs.iter().map(|job| (job::id(job), holder.clone()));
         self.unseen.extend(ids);
     }
 
@@ -160,7 +161,7 @@ impl Board {
         };
         stream.reserved -= 1;
         let until = Instant::now() + stream.taker.lease;
-        stream.held.insert(leasing::id(&job), until);
+        stream.held.insert(job::id(&job), until);
         if stream.sending.is_empty() {
             self.sending.push(id);
         }

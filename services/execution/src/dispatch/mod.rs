@@ -13,8 +13,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::leasing::{Job, Taker};
+use crate::leasing::Taker;
 use crate::rpc::jobs::Outgoing;
+use crate::rpc::jobs::job::Job;
 use board::Board;
 
 pub use leaser::Leaser;

@@ -10,8 +10,9 @@ use super::*;
 use crate::committer::{Action, Target};
 use crate::engine::{Actor, Answer};
 use crate::fixtures::catalog::{Replica, Stage};
-use crate::leasing::{Job, Turns};
+use crate::leasing::Turns;
 use crate::rpc::jobs::Reader;
+use crate::rpc::jobs::job::Job;
 
 /// A worker and what it was sent.
 struct Worker {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::wire;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -292,7 +293,7 @@ async fn only_the_holder_extends_a_lease() {
         .await
         .unwrap()
         .unwrap();
-    let until = |job: &pb::Job| job.lease_expires_at.as_ref().unwrap().seconds;
+    let until = |job: &Job| job.lease_expires_at.as_ref().unwrap().seconds;
     assert!(until(&job) >= until(&jobs[0]) + 500);
     assert_eq!(job.data, jobs[0].data);
     assert_eq!(job.idempotency_key, jobs[0].idempotency_key);

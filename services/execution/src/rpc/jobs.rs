@@ -1,6 +1,7 @@
 //! JobService: workers' work. A worker that asks too early waits here; who holds a job is the database's
 //! to say.
 
+pub mod job;
 mod outgoing;
 mod stream;
 
