@@ -19,4 +19,5 @@ mod running;
 mod schedules;
 mod starts;
 mod story;
+mod streaming;
 mod subworkflows;

@@ -156,6 +156,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "FailJob",
             "ThrowJobError",
             "ExtendJob",
+            "StreamJobs",
         ],
     ),
     (

@@ -125,6 +125,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     facts.insert("role", Value::EnumNumber(2));
     facts.insert("scope", Value::EnumNumber(1));
     facts.insert("order", Value::I32(7));
+    facts.insert("credit", Value::I32(5));
     facts.insert("dry_run", Value::Bool(true));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
     Ok(facts)

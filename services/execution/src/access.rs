@@ -123,6 +123,10 @@ pub const ACCESS: AccessTable = &[
         Access::Worker,
     ),
     (
+        "/workflow.execution.v1.JobService/StreamJobs",
+        Access::Worker,
+    ),
+    (
         "/workflow.execution.v1.BulkOperationService/CreateBulkOperation",
         Access::Admin,
     ),

@@ -2,17 +2,18 @@
 //! Invariant: replicas are equal; whatever must survive one is in PostgreSQL before anybody hears of it.
 
 mod access;
-mod asked;
 mod bulk;
 mod committer;
 mod config;
 mod context;
 mod definitions;
+mod dispatch;
 mod engine;
 mod explain;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod job_types;
 mod leasing;
 mod outbox;
 mod preview;
@@ -36,9 +37,10 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::definitions::Definitions;
+use crate::dispatch::Leaser;
+use crate::job_types::JobTypes;
 use crate::outbox::OutboxRow;
 use crate::pump::Pump;
 use crate::state::Service;
@@ -74,6 +76,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let (handed, outbox) = mpsc::channel(outbox::HANDED);
     let hints = Hints::default();
     let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let dispatch = hints.dispatch.clone();
     let commands = hints.commands.subscribe();
     let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     let service = Service {
@@ -81,14 +84,25 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         committer: committer.clone(),
         definitions,
         catalog: catalog.clone(),
-        asked: Asked::default(),
+        job_types: JobTypes::default(),
+        dispatch,
         computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,
         shutdown: shutdown.clone(),
     };
     let readiness = Readiness::new();
+    let leaser = {
+        let (definitions, job_types) = (service.definitions.clone(), service.job_types.clone());
+        Leaser::new(
+            pool.clone(),
+            definitions,
+            service.dispatch.clone(),
+            job_types,
+        )
+    };
     let loops = Loops {
+        leaser,
         retention: config.retention(),
         pool,
         committer,
@@ -118,6 +132,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
 /// What goes on beside the calls.
 struct Loops {
+    leaser: Leaser,
     retention: retention::Policy,
     pool: PgPool,
     committer: Committer,
@@ -145,6 +160,7 @@ impl Loops {
             shutdown.clone(),
         );
         shutdown.spawn_loop("execution.outbox", sender);
+        shutdown.spawn_loop("execution.dispatch", self.leaser.run(shutdown.clone()));
         let pump = Pump::new(self.pool.clone(), self.committer.clone());
         let pump = pump.run(self.commands, shutdown.clone());
         shutdown.spawn_loop("execution.commands", pump);

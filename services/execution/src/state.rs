@@ -8,9 +8,10 @@ use chassis::{Error, Result, Shutdown};
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use crate::asked::Asked;
 use crate::committer::Committer;
 use crate::definitions::Definitions;
+use crate::dispatch::Dispatch;
+use crate::job_types::JobTypes;
 
 /// Cheap to clone; no state that is not in PostgreSQL.
 #[derive(Clone)]
@@ -19,7 +20,8 @@ pub struct Service {
     pub committer: Committer,
     pub definitions: Definitions,
     pub catalog: Peer,
-    pub asked: Asked,
+    pub job_types: JobTypes,
+    pub dispatch: Dispatch,
     /// For what computes for long without waiting: simulations and replays.
     pub computing: Arc<Semaphore>,
     /// Moves with every commit: a hint to look again, never the truth.

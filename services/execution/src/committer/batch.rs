@@ -14,10 +14,11 @@ use model::graph::Graph;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::business_keys::Keys;
 use super::cache::Remembered;
 use super::commands::Asked;
-use super::early::Early;
-use super::keys::Keys;
+use super::handing::Handing;
+use super::kept_signals::KeptSignals;
 use super::load::{self, Found, Loaded};
 use super::refusal::{Missing, absent, missing, refused};
 use super::rows::{Birth, Rows};
@@ -91,7 +92,7 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
 pub(super) struct Unit<'a> {
     pub found: Found,
     asked: Asked,
-    pub early: Early,
+    pub kept_signals: KeptSignals,
     births: HashMap<Uuid, Birth>,
     /// By key: earlier calls, and those of this batch that succeeded.
     requests: HashMap<(String, String, Uuid), EarlierRequest>,
@@ -104,10 +105,11 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut tx = db::keyed(&shared.pool).await?;
     let (ids, wait_ids) = targets(batch);
     let asked = Asked::lock(&mut tx, batch).await?;
+    let mut handing = Handing::new();
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
     // Before earlier calls are read: a repetition that has waited for its first call here must find it.
     let business_keys = Keys::lock(&mut tx, batch).await?;
-    let early = Early::look(&mut tx, batch, &found).await?;
+    let kept_signals = KeptSignals::look(&mut tx, batch, &found).await?;
     let keys: Vec<&RequestKey> = batch
         .iter()
         .filter_map(|pending| pending.command.request.as_ref())
@@ -116,7 +118,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut unit = Unit {
         found,
         asked,
-        early,
+        kept_signals,
         births: HashMap::new(),
         requests: requests
             .into_iter()
@@ -140,6 +142,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let mut rows = Rows::default();
     for (id, loaded) in &mut unit.found.executions {
         if loaded.touched {
+            handing.lease(&shared.hints.dispatch, loaded, unit.found.now);
             rows.add(loaded, unit.births.remove(id));
         }
     }
@@ -150,13 +153,14 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     }
     rows.write(&mut tx).await?;
     unit.asked.forget(&mut tx).await?;
-    unit.early.forget(&mut tx).await?;
+    unit.kept_signals.forget(&mut tx).await?;
     tx.commit().await?;
     for verdict in &mut verdicts {
         if let Verdict::Done(done) = verdict {
             done.born = rows.born_as(done.execution_id);
         }
     }
+    handing.hand_over(&shared.hints.dispatch, &unit.found.executions);
     after(shared, unit, rows);
     Ok(verdicts)
 }
@@ -249,7 +253,7 @@ impl<'a> Unit<'a> {
                 data: data.clone(),
             },
             Action::Call(call) => return self.call(pending, (execution_id, seq), call),
-            Action::TakeEarly => return self.take_early((execution_id, seq)),
+            Action::TakeKept => return self.take_kept((execution_id, seq)),
             Action::Hear(news) => engine::Command::Hear {
                 seq,
                 news: news.clone(),
@@ -373,6 +377,7 @@ fn after(shared: &Arc<Shared>, unit: Unit<'_>, mut rows: Rows) {
     }
     shared.hints.changes.send_modify(|commits| *commits += 1);
     if rows.has_jobs() {
+        shared.hints.dispatch.queued(rows.queued_jobs());
         shared.hints.jobs.send_modify(|commits| *commits += 1);
     }
     if rows.has_commands() {

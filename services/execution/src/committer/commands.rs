@@ -101,7 +101,7 @@ pub fn read(row: CommandRow) -> Result<Command> {
     let wait = || Target::Wait(row.wait_id.unwrap_or_default());
     let (target, action) = match row.kind.as_str() {
         START => (wait(), Action::Call(parse(payload)?)),
-        AWAIT => (wait(), Action::TakeEarly),
+        AWAIT => (wait(), Action::TakeKept),
         OVER => (wait(), Action::Hear(News::Over(parse(payload)?))),
         CANCEL => {
             let Cancel { reason, compensate } = parse(payload)?;

@@ -2,11 +2,13 @@
 //! Invariant: a caller is answered after the transaction that holds its effect has committed.
 
 mod batch;
+mod business_keys;
 mod cache;
 mod children;
+mod command;
 mod commands;
-mod early;
-mod keys;
+mod handing;
+mod kept_signals;
 mod load;
 mod locks;
 mod refusal;
@@ -19,20 +21,21 @@ mod waits;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chassis::idempotency::RequestKey;
 use chassis::{Error, Result, Shutdown};
 use model::graph::Graph;
-use serde_json::{Map, Value};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::definitions::Definitions;
-use crate::engine::{Actor, Answer, Call, Change, Execution, News, Resolution, Reuse, Signal};
+use crate::dispatch::Dispatch;
+use crate::engine::Actor;
 use crate::outbox::OutboxRow;
-use crate::store;
 
+pub use command::{
+    Action, BusinessKey, Command, Done, KeyPolicy, NewExecution, Origin, Restart, Target,
+};
 pub use commands::{KEPT, START, read as read_command};
 
 /// Commands that may wait; more are refused, so that callers feel the load instead of memory.
@@ -48,160 +51,6 @@ const CROWD: usize = 64;
 const BUSY_TRIES: u32 = 1000;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// One thing to do.
-#[derive(Debug, Clone)]
-pub struct Command {
-    pub target: Target,
-    pub action: Action,
-    /// Makes a repetition find what the first call did.
-    pub request: Option<RequestKey>,
-    pub actor: Actor,
-}
-
-/// To what.
-#[derive(Debug, Clone)]
-pub enum Target {
-    New(Box<NewExecution>),
-    Execution(Uuid),
-    /// A job or a task.
-    Wait(Uuid),
-}
-
-/// An execution that is to start.
-#[derive(Debug, Clone, Default)]
-pub struct NewExecution {
-    pub workflow_id: Uuid,
-    /// With `inputData`, if there is input.
-    pub metadata: Option<Map<String, Value>>,
-    /// A finished simulation and what it ran, to be stored as it is instead of run; or why there is none,
-    /// unless the start repeats an earlier one.
-    pub simulated: Option<Result<(Arc<Graph>, Execution, Change)>>,
-    pub business_key: Option<BusinessKey>,
-    pub origin: Origin,
-}
-
-/// What an execution is about, in its caller's words.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BusinessKey {
-    pub key: String,
-    pub policy: KeyPolicy,
-}
-
-/// What a business key that was used before means for a start.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum KeyPolicy {
-    /// Nothing.
-    AllowDuplicate,
-    /// It is refused while an execution with the key is open.
-    RejectWhileRunning,
-    /// It finds the open execution with the key.
-    ReturnRunning,
-    /// It is refused.
-    RejectAlways,
-}
-
-/// Why an execution starts.
-#[derive(Debug, Clone, Default)]
-pub enum Origin {
-    /// Somebody asked for it.
-    #[default]
-    Call,
-    /// In place of another one that is over.
-    Restart(Box<Restart>),
-    /// It was time, by a schedule.
-    Schedule(Uuid),
-    /// A signal came for it, which it takes when it comes to that.
-    Signal(Box<Signal>),
-}
-
-/// An execution that begins another one again.
-#[derive(Debug, Clone)]
-pub struct Restart {
-    pub of: Uuid,
-    /// The version that it runs, whichever is current.
-    pub version: i32,
-    pub reuse: Reuse,
-}
-
-impl Origin {
-    /// The execution that it replaces.
-    pub fn restarted_from(&self) -> Option<Uuid> {
-        match self {
-            Self::Restart(restart) => Some(restart.of),
-            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
-        }
-    }
-
-    /// The schedule that started it.
-    pub fn schedule(&self) -> Option<Uuid> {
-        match self {
-            Self::Schedule(id) => Some(*id),
-            Self::Call | Self::Restart(_) | Self::Signal(_) => None,
-        }
-    }
-
-    /// The version that it runs; none if that is the current one.
-    fn version(&self) -> Option<i32> {
-        match self {
-            Self::Restart(restart) => Some(restart.version),
-            Self::Call | Self::Schedule(_) | Self::Signal(_) => None,
-        }
-    }
-}
-
-/// What.
-#[derive(Debug, Clone)]
-pub enum Action {
-    Start,
-    /// The next slice of an execution that used one up.
-    Resume,
-    Cancel {
-        reason: String,
-        /// Whether what was done is undone first.
-        compensate: bool,
-    },
-    /// What a person or a worker does.
-    Answer(Answer),
-    /// A named message for the execution.
-    Signal(Signal),
-    /// The same for a wait that waits for it.
-    Deliver(Map<String, Value>),
-    /// A wait takes the signal that was kept for it. Nothing happens if there is none.
-    TakeEarly,
-    /// What an operator makes of an incident.
-    Resolve(Resolution),
-    /// An operator withdraws a branch; its step then counts as skipped, or the branch ends.
-    Leave {
-        reason: String,
-        goes_on: bool,
-    },
-    /// The lock that a wait waits for is its own.
-    Grant,
-    /// The execution that a wait waits for is to start.
-    Call(Call),
-    /// What came of it.
-    Hear(News),
-    /// The instant of a wait has come. Nothing happens if it has not.
-    Wake,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub struct Done {
-    pub execution_id: Uuid,
-    /// The execution as it was committed, if this call started it: nobody has to read it again.
-    pub born: Option<Box<store::executions::Execution>>,
-}
-
-impl From<Uuid> for Done {
-    fn from(execution_id: Uuid) -> Self {
-        Self {
-            execution_id,
-            born: None,
-        }
-    }
-}
-
 /// Where waiters learn that a look at the tables is worth while. Never the truth: other replicas commit,
 /// too.
 #[derive(Debug, Default)]
@@ -212,6 +61,8 @@ pub struct Hints {
     pub jobs: watch::Sender<u64>,
     /// Moves with every commit that asked something of another execution.
     pub commands: watch::Sender<u64>,
+    /// Workers who wait for jobs here.
+    pub dispatch: Dispatch,
 }
 
 /// A cheap handle on the queue.
@@ -234,8 +85,11 @@ struct Pending {
     busy: u32,
     /// The caller's span: a batch is traced with its first one.
     span: tracing::Span,
-    reply: Option<oneshot::Sender<Result<Done>>>,
+    reply: Option<Reply>,
 }
+
+/// Who is told what came of it. Dropped unused, the service is stopping.
+type Reply = Box<dyn FnOnce(Result<Done>) + Send + Sync>;
 
 /// What the writers share.
 struct Shared {
@@ -287,8 +141,25 @@ impl Committer {
         self.queue(command, Some(row)).await
     }
 
+    /// The same as [`submit`](Self::submit) for who does not wait: `then` is called with what came of it, or dropped if
+    /// the service stops before.
+    pub fn submit_then(
+        &self,
+        command: Command,
+        then: impl FnOnce(Result<Done>) + Send + Sync + 'static,
+    ) {
+        self.put(command, None, Box::new(then));
+    }
+
     async fn queue(&self, command: Command, row: Option<Uuid>) -> Result<Done> {
         let (reply, answer) = oneshot::channel();
+        // Nobody listens any more: the effect stands all the same.
+        let reply = |result| drop(reply.send(result));
+        self.put(command, row, Box::new(reply));
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    fn put(&self, command: Command, row: Option<Uuid>, reply: Reply) {
         let pending = Pending {
             command,
             row,
@@ -299,17 +170,17 @@ impl Committer {
             span: tracing::Span::current(),
             reply: Some(reply),
         };
-        self.queue
-            .try_send(pending)
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::exhausted(
+        match self.queue.try_send(pending) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(pending)) => {
+                pending.answer(Err(Error::exhausted(
                     "TOO_BUSY",
                     "too many changes are waiting to be written",
                     Duration::from_secs(1),
-                ),
-                mpsc::error::TrySendError::Closed(_) => stopping(),
-            })?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+                )));
+            }
+            Err(mpsc::error::TrySendError::Closed(pending)) => pending.answer(Err(stopping())),
+        }
     }
 }
 
@@ -396,8 +267,7 @@ impl Pending {
 
     fn answer(mut self, result: Result<Done>) {
         if let Some(reply) = self.reply.take() {
-            // Nobody listens any more: the effect stands all the same.
-            let _ = reply.send(result);
+            reply(result);
         }
     }
 

@@ -62,7 +62,7 @@ pub(super) fn absent(id: Uuid, action: &Action, missing: Option<&Missing>) -> Ve
                 | engine::Answer::Throw { .. }
         )
     );
-    let awaited = matches!(action, Action::Deliver(_) | Action::TakeEarly);
+    let awaited = matches!(action, Action::Deliver(_) | Action::TakeKept);
     match missing {
         Some(Missing::Busy) => Verdict::Busy,
         // A row of `commands` that is refused can have no effect any more.
@@ -100,7 +100,7 @@ pub(super) fn refused(refusal: Refusal, action: &Action) -> Error {
         Refusal::BranchGone if matches!(action, Action::Leave { .. }) => {
             Error::precondition("WAIT_OVER", "the branch has gone on")
         }
-        Refusal::BranchGone if matches!(action, Action::Deliver(_) | Action::TakeEarly) => {
+        Refusal::BranchGone if matches!(action, Action::Deliver(_) | Action::TakeKept) => {
             Error::precondition("SIGNAL_NOT_AWAITED", "nobody waits for the signal any more")
         }
         Refusal::ExecutionFinished(_) if !matches!(action, Action::Answer(_)) => {

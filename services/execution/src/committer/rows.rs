@@ -117,7 +117,14 @@ impl Rows {
 
     /// Whether a worker may find something new.
     pub fn has_jobs(&self) -> bool {
-        self.new_waits.job_type.iter().any(Option::is_some)
+        self.queued_jobs().next().is_some()
+    }
+
+    /// The types of jobs that nobody holds yet.
+    pub fn queued_jobs(&self) -> impl Iterator<Item = &str> {
+        let waits = self.new_waits.job_type.iter().zip(&self.new_waits.held_by);
+        let free = waits.filter(|(_, held_by)| held_by.is_none());
+        free.filter_map(|(job_type, _)| job_type.as_deref())
     }
 
     /// Whether another execution has something to do.

@@ -1,5 +1,6 @@
 //! The queue and its writers.
 
+use chassis::idempotency::RequestKey;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tonic::Code;

@@ -20,6 +20,10 @@ pub(super) fn push(rows: &mut Waits, loaded: &Loaded) {
         rows.item_of.push(item.map(|item| item.of));
         let fields = item.map(|item| Value::Object(item.fields.clone()));
         rows.item.push(fields);
+        rows.lease_until.push(match &branch.hold {
+            Hold::Job { lease_until, .. } => *lease_until,
+            _ => None,
+        });
         let wait = row(&loaded.graph, branch);
         add(rows, &loaded.execution, wait);
     }
@@ -29,7 +33,9 @@ pub(super) fn push(rows: &mut Waits, loaded: &Loaded) {
 pub(super) fn row(graph: &Graph, branch: &Branch) -> Wait {
     let (kind, job_type, held_by) = match &branch.hold {
         Hold::Runnable => ("runnable", None, None),
-        Hold::Job { job_type, .. } => ("job", Some(job_type.clone()), None),
+        Hold::Job {
+            job_type, held_by, ..
+        } => ("job", Some(job_type.clone()), held_by.clone()),
         Hold::Person { claimed_by, .. } => ("person", None, claimed_by.clone()),
         Hold::Timer { .. } => ("timer", None, None),
         Hold::Join { .. } => ("join", None, None),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::wire;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -74,13 +75,35 @@ fn answer_that_is_cut_short_is_short_for_every_client() {
     assert_eq!(ids, [1, 6, 4, 2, 5, 3]);
 }
 
-fn ask(worker: &str, limit: usize) -> Ask {
-    Ask {
-        job_types: vec!["pack".to_owned()],
-        holder: format!("u/{worker}"),
+fn taker(worker: &str, limit: usize) -> Taker {
+    Taker {
+        job_types: Arc::new(["pack".to_owned()]),
+        holder: format!("u/{worker}").into(),
         limit,
         lease: Duration::from_secs(30),
     }
+}
+
+/// Leases for one worker.
+async fn lease(
+    pool: &PgPool,
+    definitions: &Definitions,
+    turns: &Turns,
+    taker: &Taker,
+) -> Result<Vec<Job>> {
+    let leased = super::lease(pool, definitions, turns, vec![taker.clone()]).await?;
+    Ok(leased.jobs.into_iter().map(|(_, job)| job).collect())
+}
+
+/// Extends for one worker.
+async fn extend(
+    pool: &PgPool,
+    definitions: &Definitions,
+    (job, holder): (Uuid, &str),
+    lease: Duration,
+) -> Result<Option<Job>> {
+    let holder = holder.to_owned();
+    super::extend(pool, definitions, Extension { job, holder, lease }).await
 }
 
 #[tokio::test]
@@ -97,10 +120,10 @@ async fn no_job_is_leased_twice_by_eight_workers_at_once() {
         let (pool, definitions) = (world.pool.clone(), definitions.clone());
         let turns = turns.clone();
         workers.spawn(async move {
-            let ask = ask(&n.to_string(), 7);
+            let own = taker(&n.to_string(), 7);
             let mut ids = Vec::new();
             loop {
-                let jobs = lease(&pool, &definitions, &turns, &ask).await.unwrap();
+                let jobs = lease(&pool, &definitions, &turns, &own).await.unwrap();
                 if jobs.is_empty() {
                     return ids;
                 }
@@ -111,7 +134,7 @@ async fn no_job_is_leased_twice_by_eight_workers_at_once() {
     }
     let mut ids: Vec<String> = workers.join_all().await.into_iter().flatten().collect();
     // What was locked by one while another looked is left for the next look.
-    let rest = lease(&world.pool, &definitions, &turns, &ask("last", 300))
+    let rest = lease(&world.pool, &definitions, &turns, &taker("last", 300))
         .await
         .unwrap();
     ids.extend(rest.into_iter().map(|job| job.id));
@@ -129,7 +152,7 @@ async fn client_with_one_job_does_not_wait_for_one_with_thousands() {
     let turns = Turns::default();
     let mut clients = Vec::new();
     for _ in 0..3 {
-        let jobs = lease(&world.pool, &definitions, &turns, &ask("w", 1))
+        let jobs = lease(&world.pool, &definitions, &turns, &taker("w", 1))
             .await
             .unwrap();
         clients.extend(jobs.into_iter().map(|job| job.client_id));
@@ -146,9 +169,14 @@ async fn many_jobs_at_once_are_shared_and_what_one_lacks_others_give() {
         world.jobs(line, "pack", count).await;
     }
     let definitions = world.definitions();
-    let jobs = lease(&world.pool, &definitions, &Turns::default(), &ask("w", 30))
-        .await
-        .unwrap();
+    let jobs = lease(
+        &world.pool,
+        &definitions,
+        &Turns::default(),
+        &taker("w", 30),
+    )
+    .await
+    .unwrap();
     let mut counts: HashMap<String, usize> = HashMap::new();
     for job in &jobs {
         *counts.entry(job.client_id.clone()).or_default() += 1;
@@ -190,7 +218,7 @@ async fn leased_job_tells_what_its_execution_knows() {
         .await;
 
     let definitions = world.definitions();
-    let jobs = lease(&world.pool, &definitions, &Turns::default(), &ask("w", 9))
+    let jobs = lease(&world.pool, &definitions, &Turns::default(), &taker("w", 9))
         .await
         .unwrap();
     let [job] = jobs.as_slice() else {
@@ -228,14 +256,14 @@ async fn expired_lease_is_not_given_again_before_the_engine_took_it_back() {
     world.jobs(line, "pack", 1).await;
     let definitions = world.definitions();
     let turns = Turns::default();
-    let jobs = lease(&world.pool, &definitions, &turns, &ask("w", 1))
+    let jobs = lease(&world.pool, &definitions, &turns, &taker("w", 1))
         .await
         .unwrap();
     let id: Uuid = jobs[0].id.parse().unwrap();
     world
         .run("update execution.waits set lease_until = now() - interval '1 s'")
         .await;
-    let again = lease(&world.pool, &definitions, &turns, &ask("v", 1))
+    let again = lease(&world.pool, &definitions, &turns, &taker("v", 1))
         .await
         .unwrap();
     assert!(again.is_empty());
@@ -252,7 +280,7 @@ async fn only_the_holder_extends_a_lease() {
     let line = world.line(1).await;
     world.jobs(line, "pack", 1).await;
     let definitions = world.definitions();
-    let jobs = lease(&world.pool, &definitions, &Turns::default(), &ask("w", 1))
+    let jobs = lease(&world.pool, &definitions, &Turns::default(), &taker("w", 1))
         .await
         .unwrap();
     let id: Uuid = jobs[0].id.parse().unwrap();
@@ -265,7 +293,7 @@ async fn only_the_holder_extends_a_lease() {
         .await
         .unwrap()
         .unwrap();
-    let until = |job: &pb::Job| job.lease_expires_at.as_ref().unwrap().seconds;
+    let until = |job: &Job| job.lease_expires_at.as_ref().unwrap().seconds;
     assert!(until(&job) >= until(&jobs[0]) + 500);
     assert_eq!(job.data, jobs[0].data);
     assert_eq!(job.idempotency_key, jobs[0].idempotency_key);
@@ -284,7 +312,7 @@ async fn jobs_that_do_not_fit_into_an_answer_stay_queued() {
         .await;
     let definitions = world.definitions();
     let turns = Turns::default();
-    let jobs = lease(&world.pool, &definitions, &turns, &ask("w", 8))
+    let jobs = lease(&world.pool, &definitions, &turns, &taker("w", 8))
         .await
         .unwrap();
     assert_eq!(jobs.len(), 3);

@@ -35,7 +35,7 @@ pub async fn announce(pool: &PgPool, committer: &Committer, row: Uuid, id: Uuid)
         for id in waits {
             let command = Command {
                 target: Target::Wait(id),
-                action: Action::TakeEarly,
+                action: Action::TakeKept,
                 request: None,
                 actor: Actor::default(),
             };

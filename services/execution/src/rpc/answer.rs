@@ -3,8 +3,9 @@
 
 use std::pin::pin;
 
-use chassis::Result;
+use chassis::{Error, Result};
 use prost::Message;
+use proto::execution::v1 as pb;
 use tokio_stream::{Stream, StreamExt};
 
 /// Counts what goes into an answer.
@@ -21,7 +22,12 @@ impl Room {
 
     /// Whether one more item fits; the first one always does.
     pub fn fits(&mut self, item: &impl Message) -> bool {
-        let with_item = self.used + item.encoded_len() + Self::FRAME;
+        self.has(item.encoded_len())
+    }
+
+    /// The same for an item of which only the size is known.
+    pub fn has(&mut self, bytes: usize) -> bool {
+        let with_item = self.used + bytes + Self::FRAME;
         if self.used > 0 && with_item > Self::BYTES {
             return false;
         }
@@ -56,4 +62,21 @@ pub async fn fill<R, M: Message, K>(
         last = Some(key);
     }
     Ok(Filled { items, last: None })
+}
+
+/// The error of one of many things that a call asked for.
+pub fn call_error(error: &Error) -> pb::CallError {
+    pb::CallError {
+        code: error.code() as i32,
+        reason: error.reason().to_owned(),
+        message: error.message().to_owned(),
+        fields: error
+            .fields()
+            .iter()
+            .map(|violation| pb::FieldError {
+                field: violation.field.clone(),
+                description: violation.description.clone(),
+            })
+            .collect(),
+    }
 }

@@ -64,18 +64,10 @@ impl BulkOperations {
         )?;
         let id = Uuid::now_v7();
         let kept = db::transaction(&self.service.pool, async move |conn| {
-            if let Some(key) = &key {
-                let earlier = requests::find_requests(conn, &[key]).await?;
-                if let Some(earlier) = earlier.first() {
-                    return match earlier.body_hash == key.body_hash {
-                        true => Ok(earlier.resource_id),
-                        false => Err(RequestKey::reused()),
-                    };
-                }
-                if requests::keep_requests(conn, &[(key, id)]).await? == 0 {
-                    return Err(Error::conflict("a concurrent repetition came first"));
-                }
+            if let Some(earlier) = requests::earlier(conn, key.as_ref()).await? {
+                return Ok(earlier);
             }
+            requests::keep(conn, key.as_ref(), id).await?;
             if bulk::count_open(conn).await? >= MOST_OPEN {
                 let message = format!("{MOST_OPEN} bulk operations are under way");
                 return Err(Error::precondition("TOO_MANY_BULK_OPERATIONS", message));

@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::answer::{Filled, fill};
 use super::{
-    Change, broadcast, explain, incidents, openings, preview, restarts, search, signals,
-    simulation, starts, steps, stuck, view, watch, watch_many,
+    Change, broadcast, explain, incidents, preview, restarts, search, signal_or_start, signals,
+    simulation, starts, steps, stuck, submit, view, watch,
 };
-use crate::committer::{Action, Command, Target};
+use crate::committer::{Action, Target};
 use crate::state::Service;
 use crate::store;
 
@@ -31,15 +31,15 @@ const LOG_FILTER: &[(&str, Kind)] = &[
 ];
 
 pub struct Executions {
-    pub(super) service: Service,
-    streams: watch_many::Streams,
+    service: Service,
+    streams: watch::many::Streams,
 }
 
 impl Executions {
     pub fn new(service: Service) -> Self {
         Self {
             service,
-            streams: watch_many::Streams::default(),
+            streams: watch::many::Streams::default(),
         }
     }
 
@@ -49,25 +49,8 @@ impl Executions {
         let reason = call.input.text("reason", &call.body.reason, 0..=1000);
         let compensate = call.body.compensate;
         let action = Action::Cancel { reason, compensate };
-        self.submit(call.command("CancelExecution", target, action)?)
-            .await
-    }
-
-    /// Does it and shows what the execution is then.
-    pub(super) async fn submit(&self, command: Command) -> Result<pb::Execution> {
-        let done = self.service.committer.submit(command).await?;
-        match done.born {
-            Some(row) => show(&self.service, *row).await,
-            None => self.read(done.execution_id).await,
-        }
-    }
-
-    async fn read(&self, id: Uuid) -> Result<pb::Execution> {
-        let mut conn = db::acquire(&self.service.pool).await?;
-        let found = store::executions::get(&mut conn, id).await?;
-        drop(conn);
-        let row = found.ok_or_else(|| Error::not_found("execution", id))?;
-        show(&self.service, row).await
+        let command = call.command("CancelExecution", target, action)?;
+        submit::submit(&self.service, command).await
     }
 
     async fn list(&self, body: pb::ListExecutionsRequest) -> Result<pb::ListExecutionsResponse> {
@@ -141,23 +124,6 @@ impl Executions {
     }
 }
 
-/// An execution with what it waits for.
-pub(super) async fn show(
-    service: &Service,
-    mut row: store::executions::Execution,
-) -> Result<pb::Execution> {
-    let waits = row.waits.take().map(|waits| waits.0).unwrap_or_default();
-    if waits.is_empty() {
-        return Ok(view::execution(row, Vec::new()));
-    }
-    let graph = service
-        .definitions
-        .graph(row.workflow_id, row.workflow_version)
-        .await?;
-    let waits = waits.iter().map(|wait| view::wait(wait, &graph)).collect();
-    Ok(view::execution(row, waits))
-}
-
 #[tonic::async_trait]
 impl ExecutionService for Executions {
     async fn start_execution(
@@ -165,14 +131,14 @@ impl ExecutionService for Executions {
         request: Request<pb::StartExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = starts::one(&self.service, request).await?;
-        Ok(Response::new(self.submit(command).await?))
+        Ok(Response::new(submit::submit(&self.service, command).await?))
     }
 
     async fn batch_start_executions(
         &self,
         request: Request<pb::BatchStartExecutionsRequest>,
     ) -> Result<Response<pb::BatchStartExecutionsResponse>, Status> {
-        let started = starts::many(self, request).await?;
+        let started = starts::many(&self.service, request).await?;
         Ok(Response::new(started))
     }
 
@@ -181,7 +147,7 @@ impl ExecutionService for Executions {
         request: Request<pb::RestartExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = restarts::restart(&self.service, request).await?;
-        Ok(Response::new(self.submit(command).await?))
+        Ok(Response::new(submit::submit(&self.service, command).await?))
     }
 
     async fn get_execution(
@@ -191,7 +157,7 @@ impl ExecutionService for Executions {
         let mut input = Input::new();
         let id = input.uuid("id", &request.get_ref().id);
         input.finish()?;
-        Ok(Response::new(self.read(id).await?))
+        Ok(Response::new(submit::read(&self.service, id).await?))
     }
 
     async fn list_executions(
@@ -217,7 +183,7 @@ impl ExecutionService for Executions {
         let mut input = Input::new();
         let id = input.uuid("id", &request.get_ref().id);
         input.finish()?;
-        Ok(Response::new(watch::start(&self.service, id).await?))
+        Ok(Response::new(watch::one::start(&self.service, id).await?))
     }
 
     async fn cancel_execution(
@@ -232,7 +198,7 @@ impl ExecutionService for Executions {
         request: Request<pb::ResolveIncidentRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = incidents::resolve(request)?;
-        Ok(Response::new(self.submit(command).await?))
+        Ok(Response::new(submit::submit(&self.service, command).await?))
     }
 
     async fn cancel_step(
@@ -240,7 +206,7 @@ impl ExecutionService for Executions {
         request: Request<pb::CancelStepRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = steps::cancel(request)?;
-        Ok(Response::new(self.submit(command).await?))
+        Ok(Response::new(submit::submit(&self.service, command).await?))
     }
 
     async fn signal_execution(
@@ -248,14 +214,14 @@ impl ExecutionService for Executions {
         request: Request<pb::SignalExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
         let command = signals::to_one(&self.service, request).await?;
-        Ok(Response::new(self.submit(command).await?))
+        Ok(Response::new(submit::submit(&self.service, command).await?))
     }
 
     async fn signal_or_start_execution(
         &self,
         request: Request<pb::SignalOrStartExecutionRequest>,
     ) -> Result<Response<pb::Execution>, Status> {
-        let told = openings::signal_or_start(self, request).await?;
+        let told = signal_or_start::signal_or_start(&self.service, request).await?;
         Ok(Response::new(told))
     }
 
@@ -273,7 +239,7 @@ impl ExecutionService for Executions {
         &self,
         request: Request<pb::WatchExecutionsRequest>,
     ) -> Result<Response<Self::WatchExecutionsStream>, Status> {
-        let stream = watch_many::start(&self.service, &self.streams, request.get_ref()).await?;
+        let stream = watch::many::start(&self.service, &self.streams, request.get_ref()).await?;
         Ok(Response::new(stream))
     }
 

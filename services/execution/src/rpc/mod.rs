@@ -8,23 +8,23 @@ mod executions;
 mod explain;
 mod history;
 mod incidents;
-mod jobs;
-mod openings;
+pub mod jobs;
 mod preview;
 mod restarts;
 mod schedules;
 pub mod search;
+mod signal_or_start;
 mod signals;
 mod simulation;
 mod starts;
 mod steps;
 mod stuck;
+mod submit;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
 mod watch;
-mod watch_many;
 
 use chassis::Result;
 use chassis::auth::{self, Caller};

@@ -11,12 +11,11 @@ use chassis::{Error, Result, auth, db};
 use chrono::{DateTime, Utc};
 use proto::execution::v1 as pb;
 use proto::execution::v1::schedule_service_server::ScheduleService;
-use sqlx::PgConnection;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
-use super::executions::Executions;
+use super::submit::submit;
 use super::{Change, actor};
 use crate::committer::{Action, Target};
 use crate::schedules::plan::Plan;
@@ -64,7 +63,7 @@ impl Schedules {
         let id = Uuid::now_v7();
         let created_by = actor(&caller).id;
         let schedule = db::transaction(&self.service.pool, async move |conn| {
-            if let Some(earlier) = earlier(conn, key.as_ref()).await? {
+            if let Some(earlier) = requests::earlier(conn, key.as_ref()).await? {
                 return found(store::get(conn, earlier).await?, earlier);
             }
             if !is_known {
@@ -84,7 +83,7 @@ impl Schedules {
             };
             let next_at = next(&fields, plan.as_ref(), now);
             store::insert(conn, &new, &fields, next_at).await?;
-            keep(conn, key.as_ref(), id).await?;
+            requests::keep(conn, key.as_ref(), id).await?;
             found(store::get(conn, id).await?, id)
         })
         .await?;
@@ -185,7 +184,7 @@ impl Schedules {
         let metadata = schedule.metadata.as_deref();
         let new = schedules::execution(id, schedule.workflow_id, metadata, now);
         let command = call.command("TriggerSchedule", Target::New(Box::new(new)), Action::Start)?;
-        Executions::new(self.service.clone()).submit(command).await
+        submit(&self.service, command).await
     }
 }
 
@@ -211,25 +210,6 @@ fn shown(schedule: Schedule) -> pb::Schedule {
     let next_times = std::iter::successors(schedule.next_at, later).take(SHOWN);
     let next_times = next_times.collect();
     message(schedule, next_times)
-}
-
-/// What an earlier call with the same key made.
-async fn earlier(conn: &mut PgConnection, key: Option<&RequestKey>) -> Result<Option<Uuid>> {
-    let Some(key) = key else { return Ok(None) };
-    match requests::find_requests(conn, &[key]).await?.first() {
-        Some(earlier) if earlier.body_hash != key.body_hash => Err(RequestKey::reused()),
-        earlier => Ok(earlier.map(|it| it.resource_id)),
-    }
-}
-
-async fn keep(conn: &mut PgConnection, key: Option<&RequestKey>, id: Uuid) -> Result<()> {
-    if let Some(key) = key
-        && requests::keep_requests(conn, &[(key, id)]).await? == 0
-    {
-        // The same request has just been committed by somebody else: start over and find it.
-        return Err(Error::conflict("a concurrent repetition came first"));
-    }
-    Ok(())
 }
 
 fn present(schedule: Option<pb::Schedule>) -> Result<pb::Schedule> {

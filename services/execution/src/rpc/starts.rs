@@ -10,8 +10,8 @@ use proto::execution::v1::BusinessKeyPolicy as Policy;
 use serde_json::{Map, Value};
 use tonic::Request;
 
-use super::answer::Room;
-use super::executions::Executions;
+use super::answer::{Room, call_error};
+use super::submit::submit;
 use super::{Change, simulation};
 use crate::committer::{Action, BATCH, BusinessKey, Command, KeyPolicy, NewExecution, Target};
 use crate::state::Service;
@@ -38,7 +38,7 @@ pub(super) async fn one(
 
 /// Answers BatchStartExecutions.
 pub(super) async fn many(
-    executions: &Executions,
+    service: &Service,
     request: Request<pb::BatchStartExecutionsRequest>,
 ) -> Result<pb::BatchStartExecutionsResponse> {
     let caller = auth::caller(&request)?.clone();
@@ -53,7 +53,7 @@ pub(super) async fn many(
     // No more at once than one transaction takes: a large batch leaves room in the queue for others.
     while !requests.as_slice().is_empty() {
         let chunk = requests.by_ref().take(BATCH);
-        let starting = chunk.map(|request| start(executions, caller.clone(), request));
+        let starting = chunk.map(|request| start(service, caller.clone(), request));
         started.extend(join_all(starting).await);
     }
     let mut room = Room::default();
@@ -64,7 +64,7 @@ pub(super) async fn many(
 }
 
 async fn start(
-    executions: &Executions,
+    service: &Service,
     caller: Caller,
     request: pb::StartExecutionRequest,
 ) -> Result<pb::Execution> {
@@ -73,7 +73,7 @@ async fn start(
         let description = "a simulation is started alone, by StartExecution";
         return Err(Error::invalid("metadata.simulation", description));
     }
-    executions.submit(command).await
+    submit(service, command).await
 }
 
 fn shown(result: Result<pb::Execution>, room: &mut Room) -> pb::StartResult {
@@ -87,22 +87,10 @@ fn shown(result: Result<pb::Execution>, room: &mut Room) -> pb::StartResult {
             }
         }
         Err(error) => {
-            shown.error = Some(pb::CallError {
-                code: error.code() as i32,
-                reason: error.reason().to_owned(),
-                message: error.message().to_owned(),
-                fields: error.fields().iter().map(field).collect(),
-            });
+            shown.error = Some(call_error(&error));
         }
     }
     shown
-}
-
-fn field(violation: &chassis::Violation) -> pb::FieldError {
-    pb::FieldError {
-        field: violation.field.clone(),
-        description: violation.description.clone(),
-    }
 }
 
 /// Checks a start; says whether it is a simulation, which is still to be run.

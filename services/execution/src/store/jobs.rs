@@ -126,30 +126,90 @@ pub struct Lease {
     pub until: DateTime<Utc>,
 }
 
-/// Leases locked jobs. The lease runs from this statement, not from the start of its transaction, which
-/// may have waited.
+/// Leases locked jobs, each to its holder. The leases run from this statement, not from the start of its
+/// transaction, which may have waited.
 pub async fn lease(
     conn: &mut PgConnection,
     ids: &[Uuid],
-    holder: &str,
-    lease_ms: i64,
+    holders: &[String],
+    lease_ms: &[i64],
 ) -> sqlx::Result<Vec<Lease>> {
     sqlx::query_as!(
         Lease,
         r#"-- execution.lease_jobs
         update execution.waits w
-           set held_by = $2, lease_until = t.until,
+           set held_by = t.holder, lease_until = t.until,
                wake_at = least(t.until, t.now + w.timeout_ms * interval '1 millisecond')
-          from (select c.now, c.now + $3::int8 * interval '1 millisecond' as until
-                  from (select clock_timestamp() as now) c) t
-         where w.id = any($1) and w.held_by is null
+          from (select u.id, u.holder, c.now, c.now + u.lease_ms * interval '1 millisecond' as until
+                  from unnest($1::uuid[], $2::text[], $3::int8[]) u (id, holder, lease_ms)
+                 cross join (select clock_timestamp() as now) c) t
+         where w.id = t.id and w.held_by is null
         returning w.id, w.lease_until as "until!""#,
         ids,
-        holder,
+        holders,
         lease_ms
     )
     .fetch_all(conn)
     .await
+}
+
+/// A job whose holder never saw it, and the version that it is of.
+#[derive(Debug, Clone)]
+pub struct Unseen {
+    pub id: Uuid,
+    pub workflow_id: Uuid,
+    pub version: i32,
+    pub step_id: Uuid,
+}
+
+/// Those of `ids` that are still held by the holders given with them, locked.
+pub async fn lock_unseen(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    holders: &[String],
+) -> sqlx::Result<Vec<Unseen>> {
+    sqlx::query_as!(
+        Unseen,
+        r#"-- execution.lock_unseen_jobs
+        select w.id, w.workflow_id, e.workflow_version as version, w.step_id
+          from unnest($1::uuid[], $2::text[]) u (id, holder)
+          join execution.waits w on w.id = u.id and w.held_by = u.holder
+          join execution.workflow_executions e on e.id = w.execution_id
+         where w.kind = 'job'
+         order by w.id
+           for no key update of w"#,
+        ids,
+        holders
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Queues locked jobs again as they were before they were leased; `queue_ms` is how long each may be queued.
+pub async fn give_back(
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+    queue_ms: &[Option<i64>],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "-- execution.give_back_jobs
+        with queued as (
+            update execution.waits w
+               set held_by = null, lease_until = null,
+                   wake_at = w.available_at + u.queue_ms * interval '1 millisecond'
+              from unnest($1::uuid[], $2::int8[]) u (id, queue_ms)
+             where w.id = u.id
+            returning w.id)
+        update execution.execution_logs l
+           set status = 'PENDING', assigned_at = null, started_at = l.queued_at
+          from queued
+         where l.id = queued.id and l.status = 'RUNNING'",
+        ids,
+        queue_ms as &[Option<i64>]
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Which attempt a leased job is.
@@ -184,32 +244,35 @@ pub struct Held {
     pub attempt: Attempt,
 }
 
-/// Extends a lease that has not ended; the step's timeout stays where it is. `None`: not held.
+/// Extends leases that have not ended; the steps' timeouts stay where they are. What is not held by its
+/// holder is left out.
 pub async fn extend(
     conn: &mut PgConnection,
-    id: Uuid,
-    holder: &str,
-    lease_ms: i64,
-) -> sqlx::Result<Option<Held>> {
-    let row = sqlx::query!(
-        r#"-- execution.extend_job
+    ids: &[Uuid],
+    holders: &[String],
+    lease_ms: &[i64],
+) -> sqlx::Result<Vec<Held>> {
+    let rows = sqlx::query!(
+        r#"-- execution.extend_jobs
         update execution.waits w
            set lease_until = t.until,
                wake_at = least(t.until, l.started_at + w.timeout_ms * interval '1 millisecond')
           from execution.execution_logs l,
-               (select clock_timestamp() + $3::int8 * interval '1 millisecond' as until) t
-         where w.id = $1 and l.id = w.id and w.kind = 'job' and w.held_by = $2
+               (select u.id, u.holder,
+                       clock_timestamp() + u.lease_ms * interval '1 millisecond' as until
+                  from unnest($1::uuid[], $2::text[], $3::int8[]) u (id, holder, lease_ms)) t
+         where w.id = t.id and l.id = w.id and w.kind = 'job' and w.held_by = t.holder
            and w.lease_until > clock_timestamp()
         returning w.id, w.execution_id, w.workflow_id, w.client_id, w.step_id,
                   w.job_type as "job_type!", w.lease_until as "until!", l.activation, l.attempt,
                   w.item as "item: Json<Map<String, Value>>""#,
-        id,
-        holder,
+        ids,
+        holders,
         lease_ms
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| Held {
+    let held = rows.into_iter().map(|row| Held {
         job: Locked {
             id: row.id,
             execution_id: row.execution_id,
@@ -225,21 +288,26 @@ pub async fn extend(
             activation: row.activation,
             attempt: row.attempt,
         },
-    }))
+    });
+    Ok(held.collect())
 }
 
-/// Whether the failure of this attempt is followed by another one, without an operator; nothing if there is no
-/// such attempt.
-pub async fn will_retry(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<bool>> {
-    sqlx::query_scalar!(
+/// Whether the failure of each attempt is followed by another one, without an operator; attempts that there
+/// are not are left out.
+pub async fn will_retry(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<Vec<(Uuid, bool)>> {
+    let rows = sqlx::query!(
         r#"-- execution.get_will_retry
-        select l.will_retry and not exists (
+        select l.id, l.will_retry and not exists (
                    select from execution.waits w
                     where w.execution_id = l.execution_id and w.step_id = l.step_id
                       and w.kind = 'incident') as "will_retry!"
-          from execution.execution_logs l where l.id = $1"#,
-        id
+          from execution.execution_logs l where l.id = any($1)"#,
+        ids
     )
-    .fetch_optional(conn)
-    .await
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.will_retry))
+        .collect())
 }

@@ -2,6 +2,7 @@
 //! call that failed leaves none; only a broadcast, which has many, writes one before all of them.
 
 use chassis::idempotency::RequestKey;
+use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -108,6 +109,26 @@ pub async fn keep_requests(
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// What an earlier call with the same key made. A call without a key has none.
+pub async fn earlier(conn: &mut PgConnection, key: Option<&RequestKey>) -> Result<Option<Uuid>> {
+    let Some(key) = key else { return Ok(None) };
+    match find_requests(conn, &[key]).await?.first() {
+        Some(earlier) if earlier.body_hash != key.body_hash => Err(RequestKey::reused()),
+        earlier => Ok(earlier.map(|it| it.resource_id)),
+    }
+}
+
+/// Keeps the key of a call that made this, if it has one.
+pub async fn keep(conn: &mut PgConnection, key: Option<&RequestKey>, id: Uuid) -> Result<()> {
+    if let Some(key) = key
+        && keep_requests(conn, &[(key, id)]).await? == 0
+    {
+        // The same request has just been committed by somebody else: start over and find it.
+        return Err(Error::conflict("a concurrent repetition came first"));
+    }
+    Ok(())
 }
 
 /// Forgets requests older than seven days, at most 10 000 at once.

@@ -237,6 +237,7 @@ pub struct Waits {
     pub job_type: Vec<Option<String>>,
     pub timeout_ms: Vec<Option<i64>>,
     pub held_by: Vec<Option<String>>,
+    pub lease_until: Vec<Option<DateTime<Utc>>>,
     pub task_group: Vec<Option<String>>,
     /// JSON arrays: SQL has no arrays of arrays of different lengths.
     pub assignees: Vec<Value>,
@@ -260,19 +261,19 @@ pub async fn write_waits(conn: &mut PgConnection, gone: &[Uuid], new: &Waits) ->
         insert into execution.waits (
             id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
-            error_code, error, item_of, item, lock_key)
+            error_code, error, item_of, item, lock_key, lease_until)
         select id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group,
             array(select jsonb_array_elements_text(assignees)), signal_name, correlation, error_code, error,
-            item_of, item, lock_key
+            item_of, item, lock_key, lease_until
         from unnest(
             $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
             $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::bigint[],
             $14::text[], $15::text[], $16::jsonb[], $17::text[], $18::text[],
-            $19::text[], $20::text[], $21::int[], $22::json[], $23::text[])
+            $19::text[], $20::text[], $21::int[], $22::json[], $23::text[], $24::timestamptz[])
         as new (id, execution_id, workflow_id, client_id, step_id, kind, created_at, arrived_at, wake_at,
             available_at, job_type, timeout_ms, held_by, task_group, assignees, signal_name, correlation,
-            error_code, error, item_of, item, lock_key)
+            error_code, error, item_of, item, lock_key, lease_until)
         -- Never false: it has the rows deleted before the first one is added.
         where (select count(*) from gone) >= 0",
         gone,
@@ -298,6 +299,7 @@ pub async fn write_waits(conn: &mut PgConnection, gone: &[Uuid], new: &Waits) ->
         &new.item_of as &[Option<i32>],
         &new.item as &[Option<Value>],
         &new.lock_key as &[Option<String>],
+        &new.lease_until as &[Option<DateTime<Utc>>],
     )
     .execute(conn)
     .await

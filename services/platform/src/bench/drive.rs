@@ -9,19 +9,21 @@ use anyhow::Context;
 use hdrhistogram::Histogram;
 use model::wire;
 use proto::catalog::v1::Workflow;
+use proto::execution::v1::job_answer::Answer;
 use proto::execution::v1::{
-    ActivateJobsRequest, CompleteJobRequest, ExecutionStatus, Job, StartExecutionRequest,
+    CompleteJobRequest, ExecutionStatus, Job, JobAnswer, JobSubscription, StartExecutionRequest,
+    StreamJobsRequest,
 };
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{Session, request_id};
 
-const WORKER: &str = "bench";
-/// Loops of the worker, and the jobs that each asks for at once.
-const WORKER_LOOPS: usize = 4;
-const JOBS_AT_ONCE: i32 = 64;
+/// Jobs that the worker may hold, and messages of its that may wait to be sent.
+const CREDIT: i32 = 1000;
+const WAITING: usize = 16;
 /// Steps of each measured workflow.
 const STEPS: usize = 5;
 
@@ -107,7 +109,7 @@ pub async fn steps(
 /// Executions under way: when each was started, and how many of its jobs are done.
 type UnderWay = Arc<Mutex<HashMap<String, (Instant, usize)>>>;
 
-/// Starts executions whose steps a worker does; each counts when its last job's completion is answered.
+/// Starts executions whose steps one streaming worker does; each counts when its last job's completion is answered.
 pub async fn jobs(
     sessions: &[Session],
     workflow: &Workflow,
@@ -119,11 +121,12 @@ pub async fn jobs(
     let under_way = UnderWay::default();
     let latency = Arc::new(Mutex::new(histogram()));
     let mut worker = JoinSet::new();
-    for n in 0..WORKER_LOOPS {
-        let session = sessions[n % sessions.len()].clone();
-        let (room, under_way, latency) = (room.clone(), under_way.clone(), latency.clone());
-        worker.spawn(async move { work(session, room, under_way, latency).await });
-    }
+    worker.spawn(work(
+        sessions[0].clone(),
+        room.clone(),
+        under_way.clone(),
+        latency.clone(),
+    ));
     let starting = start_all(
         sessions,
         workflow,
@@ -183,63 +186,79 @@ async fn start_all(
     Ok(())
 }
 
+/// One stream takes jobs and completes them.
 async fn work(
     session: Session,
     room: Arc<Semaphore>,
     under_way: UnderWay,
     latency: Arc<Mutex<Histogram<u64>>>,
 ) -> anyhow::Result<()> {
-    loop {
-        let request = ActivateJobsRequest {
-            worker: WORKER.to_owned(),
-            job_types: vec!["bench".to_owned()],
-            max_jobs: JOBS_AT_ONCE,
-            lease_duration: None,
-            wait_timeout: Some(prost_types::Duration {
-                seconds: 5,
-                nanos: 0,
-            }),
-        };
-        let jobs = session
-            .jobs
-            .clone()
-            .activate_jobs(request)
-            .await?
-            .into_inner()
-            .jobs;
-        let mut completing = JoinSet::new();
-        for job in jobs {
-            let session = session.clone();
-            completing.spawn(async move { complete(session, job).await });
-        }
-        while let Some(done) = completing.join_next().await {
-            let execution_id = done??;
-            let mut under_way = under_way.lock().expect("no holder of this lock panics");
-            let entry = under_way.entry(execution_id.clone());
-            let (called, done) = entry.or_insert((Instant::now(), 0));
-            *done += 1;
-            if *done == STEPS {
+    let (say, said) = mpsc::channel(WAITING);
+    let subscription = JobSubscription {
+        worker: "bench".to_owned(),
+        job_types: vec!["bench".to_owned()],
+        credit: CREDIT,
+        lease_duration: None,
+    };
+    let first = StreamJobsRequest {
+        subscription: Some(subscription),
+        ..StreamJobsRequest::default()
+    };
+    say.send(first).await?;
+    let mut jobs = session.jobs.clone();
+    let stream = jobs.stream_jobs(ReceiverStream::new(said)).await;
+    let mut stream = stream.context("opening a stream")?.into_inner();
+    // By number: the execution of each job that is being completed.
+    let mut answered: HashMap<u64, String> = HashMap::new();
+    let mut last = 0;
+    while let Some(message) = stream.message().await? {
+        for result in message.results {
+            anyhow::ensure!(result.error.is_none(), "completing a job: {result:?}");
+            let execution_id = answered.remove(&result.number);
+            let execution_id = execution_id.context("a result has its answer")?;
+            if let Some(called) = count(&under_way, &execution_id) {
                 let took = called.elapsed().as_micros() as u64;
-                latency
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .record(took)?;
-                under_way.remove(&execution_id);
+                let mut latency = latency.lock().expect("no holder of this lock panics");
+                latency.record(took)?;
                 room.add_permits(1);
             }
         }
+        let mut more = StreamJobsRequest::default();
+        for job in message.jobs {
+            last += 1;
+            more.answers.push(complete(last, &job));
+            answered.insert(last, job.execution_id);
+        }
+        if !more.answers.is_empty() {
+            say.send(more).await?;
+        }
     }
+    anyhow::bail!("the stream ended by itself")
 }
 
-async fn complete(session: Session, job: Job) -> anyhow::Result<String> {
+/// Counts a completed job; says when its execution was started if it was the last one.
+fn count(under_way: &UnderWay, execution_id: &str) -> Option<Instant> {
+    let mut under_way = under_way.lock().expect("no holder of this lock panics");
+    let entry = under_way.entry(execution_id.to_owned());
+    let (called, done) = entry.or_insert((Instant::now(), 0));
+    *done += 1;
+    let called = *called;
+    let is_last = *done == STEPS;
+    is_last.then(|| {
+        under_way.remove(execution_id);
+        called
+    })
+}
+
+fn complete(number: u64, job: &Job) -> JobAnswer {
     let output = json!({ "done": job.step_name });
     let request = CompleteJobRequest {
-        job_id: job.id,
-        worker: WORKER.to_owned(),
+        job_id: job.id.clone(),
         output: output.as_object().map(wire::struct_from_json),
-        request_id: String::new(),
+        ..CompleteJobRequest::default()
     };
-    let answer = session.jobs.clone().complete_job(request).await;
-    answer.context("completing a job")?;
-    Ok(job.execution_id)
+    JobAnswer {
+        number,
+        answer: Some(Answer::Complete(request)),
+    }
 }

@@ -149,6 +149,7 @@ pub fn waits(ids: &Ids, logs: &Logs, step: usize) -> Waits {
         job_type: vec![Some("floor".to_owned()); count],
         timeout_ms: vec![None; count],
         held_by: vec![None; count],
+        lease_until: vec![None; count],
         task_group: vec![None; count],
         assignees: vec![json!([]); count],
         signal_name: vec![None; count],

@@ -27,9 +27,9 @@ use super::executions::Executions;
 use super::history::History;
 use super::jobs::Jobs;
 use super::tasks::Tasks;
-use crate::asked::Asked;
 use crate::committer::{Committer, Hints};
 use crate::fixtures::{World, nobody};
+use crate::job_types::JobTypes;
 use crate::state;
 use crate::state::Service;
 
@@ -47,6 +47,7 @@ fn service(world: &World) -> Service {
     let (handed, _) = mpsc::channel(1);
     let hints = Hints::default();
     let (changes, jobs) = (hints.changes.subscribe(), hints.jobs.subscribe());
+    let dispatch = hints.dispatch.clone();
     let pool = world.pool.clone();
     let committer = Committer::start(pool.clone(), definitions.clone(), handed, hints, &shutdown);
     Service {
@@ -54,7 +55,8 @@ fn service(world: &World) -> Service {
         committer,
         definitions,
         catalog: nobody(),
-        asked: Asked::default(),
+        job_types: JobTypes::default(),
+        dispatch,
         computing: Arc::new(Semaphore::new(state::COMPUTING)),
         changes,
         jobs,

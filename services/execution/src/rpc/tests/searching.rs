@@ -130,7 +130,7 @@ async fn what_is_stuck_is_told_once_with_the_first_reason() {
         .await;
     let service = service(&world);
     service
-        .asked
+        .job_types
         .note(&service.pool, &["known".to_owned(), "of no job".to_owned()])
         .await;
     let noted = world.rows("select job_type from execution.job_types").await;

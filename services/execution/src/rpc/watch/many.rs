@@ -20,7 +20,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::executions::show;
+use super::{WAITING, run, send, wait};
+use crate::rpc::submit::show;
 use crate::state::Service;
 use crate::store::executions::{self, Execution, Filter, Place};
 
@@ -31,13 +32,10 @@ const STREAMS: usize = 50;
 const MOST_IDS: usize = 100;
 /// Executions of a workflow or a client that are followed; the newest ones.
 const FOLLOWED: i64 = 1000;
-/// Messages that may wait for their reader.
-const WAITING: usize = 8;
 /// Executions read at once: with metadata of the largest size still a bounded piece of memory.
 const AT_ONCE: usize = 20;
-/// Looks follow each other no faster and, hint or not, no slower.
+/// Looks follow each other no faster.
 const PAUSE: Duration = Duration::from_millis(500);
-const POLL: Duration = Duration::from_secs(1);
 /// Executions that started as long ago are looked for again: their transactions may have lasted.
 const LOOK_BACK: TimeDelta = TimeDelta::seconds(30);
 
@@ -72,7 +70,7 @@ struct Watcher {
 }
 
 /// Begins to follow executions.
-pub(super) async fn start(
+pub async fn start(
     service: &Service,
     streams: &Streams,
     body: &pb::WatchExecutionsRequest,
@@ -93,7 +91,7 @@ pub(super) async fn start(
         }
     }
     let (sender, receiver) = mpsc::channel(WAITING);
-    let watcher = Watcher {
+    let mut watcher = Watcher {
         service: service.clone(),
         scope,
         statuses,
@@ -101,7 +99,9 @@ pub(super) async fn start(
         sender,
         _permit: permit,
     };
-    service.shutdown.tasks.spawn(watcher.run());
+    let (own, told) = (service.clone(), watcher.sender.clone());
+    let following = async move { watcher.follow().await };
+    service.shutdown.tasks.spawn(run(own, told, following));
     Ok(ReceiverStream::new(receiver))
 }
 
@@ -162,22 +162,6 @@ impl Known {
 }
 
 impl Watcher {
-    async fn run(mut self) {
-        let soft = self.service.shutdown.soft.clone();
-        let sender = self.sender.clone();
-        let ended = tokio::select! {
-            ended = self.follow() => ended,
-            () = sender.closed() => return,
-            () = soft.cancelled() => {
-                Err(Error::unavailable("STOPPING", "the service is stopping; watch again"))
-            }
-        };
-        if let Err(error) = ended {
-            // A reader that is gone needs no reason.
-            let _ = sender.send(Err(error.into())).await;
-        }
-    }
-
     /// Sends for as long as something may still change.
     async fn follow(&mut self) -> Result<()> {
         let mut changes = self.service.changes.clone();
@@ -186,14 +170,7 @@ impl Watcher {
         self.send(Change::CaughtUpAt(wire::timestamp(began)))
             .await?;
         while self.scope.is_some() || self.known.values().any(|known| !known.is_over) {
-            let hint = async {
-                tokio::time::sleep(PAUSE).await;
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            // A hint that comes too early is kept by the channel; one that is lost, the poll makes up for.
-            let _ = tokio::time::timeout(POLL, hint).await;
+            wait(&mut changes, PAUSE).await;
             self.find_new().await?;
             self.send_changed().await?;
         }
@@ -326,7 +303,6 @@ impl Watcher {
         let message = pb::WatchExecutionsResponse {
             change: Some(change),
         };
-        let sent = self.sender.send(Ok(message)).await;
-        sent.map_err(|_| Error::unavailable("READER_GONE", "nobody reads any more"))
+        send(&self.sender, message).await
     }
 }

@@ -19,18 +19,18 @@ type Key = (String, String, Uuid);
 
 /// What branches of a batch may take: for each key the oldest signal, which one of them gets.
 #[derive(Default)]
-pub(super) struct Early {
+pub(super) struct KeptSignals {
     offers: BTreeMap<Key, Offer>,
     taken: Vec<Uuid>,
 }
 
-impl Early {
+impl KeptSignals {
     /// Looks for what the waits of a batch may take.
     pub async fn look(conn: &mut PgConnection, batch: &[Pending], found: &Found) -> Result<Self> {
         let waits = batch.iter().filter_map(|pending| {
             let command = &pending.command;
             match (&command.target, &command.action) {
-                (Target::Wait(id), Action::TakeEarly) => awaited(found, *found.branches.get(id)?),
+                (Target::Wait(id), Action::TakeKept) => awaited(found, *found.branches.get(id)?),
                 _ => None,
             }
         });
@@ -78,16 +78,16 @@ fn awaited(found: &Found, (execution_id, seq): (Uuid, i32)) -> Option<Key> {
 
 impl Unit<'_> {
     /// Gives a branch the signal that was kept for it, if there is one.
-    pub(super) fn take_early(&mut self, (execution_id, seq): (Uuid, i32)) -> Verdict {
-        let action = &Action::TakeEarly;
+    pub(super) fn take_kept(&mut self, (execution_id, seq): (Uuid, i32)) -> Verdict {
+        let action = &Action::TakeKept;
         // What it waits for now may not be what it waited for when the batch began.
         let Some(key) = awaited(&self.found, (execution_id, seq)) else {
             return Verdict::Refused(refused(Refusal::BranchGone, action));
         };
-        let Some(offer) = self.early.offers.get(&key) else {
+        let Some(offer) = self.kept_signals.offers.get(&key) else {
             return Verdict::Done(execution_id.into());
         };
-        if self.early.taken.contains(&offer.id) {
+        if self.kept_signals.taken.contains(&offer.id) {
             // There may be another one: the next batch looks.
             return Verdict::Busy;
         }
@@ -97,7 +97,7 @@ impl Unit<'_> {
         let command = engine::Command::Deliver { seq, data };
         match loaded.advance(command, self.found.now) {
             Ok(()) => {
-                self.early.taken.push(id);
+                self.kept_signals.taken.push(id);
                 Verdict::Done(execution_id.into())
             }
             Err(refusal) => Verdict::Refused(refused(refusal, action)),

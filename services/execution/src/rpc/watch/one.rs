@@ -15,7 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::view;
+use super::{WAITING, run, send, wait};
+use crate::rpc::view;
 use crate::state::Service;
 use crate::store;
 use crate::store::executions::Execution;
@@ -23,14 +24,10 @@ use crate::store::logs::Log;
 
 type Sent = Result<pb::WatchExecutionResponse, Status>;
 
-/// Messages that may wait for their reader.
-const WAITING: usize = 8;
 /// Logs read at once: with outputs of the largest size still a bounded piece of memory.
 const LOGS: i64 = 50;
-/// Reads follow each other no faster, however many commits there are, ...
+/// Reads follow each other no faster, however many commits there are.
 const PAUSE: Duration = Duration::from_millis(50);
-/// ... and no slower: the tables are the truth, and leases do not count as commits.
-const POLL: Duration = Duration::from_secs(1);
 
 struct Watcher {
     service: Service,
@@ -56,7 +53,7 @@ pub async fn start(service: &Service, id: Uuid) -> Result<ReceiverStream<Sent>> 
         .await?;
     drop(conn);
     let (sender, receiver) = mpsc::channel(WAITING);
-    let watcher = Watcher {
+    let mut watcher = Watcher {
         service: service.clone(),
         id,
         graph,
@@ -65,39 +62,18 @@ pub async fn start(service: &Service, id: Uuid) -> Result<ReceiverStream<Sent>> 
         event: 0,
         open: HashMap::new(),
     };
-    service.shutdown.tasks.spawn(watcher.run());
+    let (own, told) = (service.clone(), watcher.sender.clone());
+    let following = async move { watcher.follow().await };
+    service.shutdown.tasks.spawn(run(own, told, following));
     Ok(ReceiverStream::new(receiver))
 }
 
 impl Watcher {
-    async fn run(mut self) {
-        let soft = self.service.shutdown.soft.clone();
-        let sender = self.sender.clone();
-        let ended = tokio::select! {
-            ended = self.follow() => ended,
-            () = sender.closed() => return,
-            () = soft.cancelled() => {
-                Err(Error::unavailable("STOPPING", "the service is stopping; watch again"))
-            }
-        };
-        if let Err(error) = ended {
-            // A reader that is gone needs no reason.
-            let _ = sender.send(Err(error.into())).await;
-        }
-    }
-
     /// Sends until the execution is over.
     async fn follow(&mut self) -> Result<()> {
         let mut changes = self.service.changes.clone();
         while !self.look().await? {
-            let hint = async {
-                tokio::time::sleep(PAUSE).await;
-                if changes.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            // A hint that comes too early is kept by the channel; one that is lost, the poll makes up for.
-            let _ = tokio::time::timeout(POLL, hint).await;
+            wait(&mut changes, PAUSE).await;
         }
         Ok(())
     }
@@ -178,8 +154,7 @@ impl Watcher {
         let message = pb::WatchExecutionResponse {
             change: Some(change),
         };
-        let sent = self.sender.send(Ok(message)).await;
-        sent.map_err(|_| Error::unavailable("READER_GONE", "nobody reads any more"))
+        send(&self.sender, message).await
     }
 }
 

@@ -18,15 +18,15 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// When each type was noted by this process.
 #[derive(Debug, Clone)]
-pub struct Asked(Arc<Mutex<lru::LruCache<String, Instant>>>);
+pub struct JobTypes(Arc<Mutex<lru::LruCache<String, Instant>>>);
 
-impl Default for Asked {
+impl Default for JobTypes {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(lru::LruCache::new(KNOWN))))
     }
 }
 
-impl Asked {
+impl JobTypes {
     /// A worker asks for these types at this moment.
     pub async fn note(&self, pool: &PgPool, job_types: &[String]) {
         let due = self.due(job_types, Instant::now());
@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn type_is_noted_now_and_then() {
-        let asked = Asked::default();
+        let job_types = JobTypes::default();
         let now = Instant::now();
         let check = |words: &[&str], now, wanted: &[&str]| {
             let types: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            assert_eq!(asked.due(&types, now), wanted);
+            assert_eq!(job_types.due(&types, now), wanted);
         };
         check(&["a", "b"], now, &["a", "b"]);
         check(&["a", "c"], now, &["c"]);

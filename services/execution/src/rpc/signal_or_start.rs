@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use tonic::Request;
 use uuid::Uuid;
 
-use super::executions::Executions;
 use super::starts::check_metadata;
+use super::submit::submit;
 use super::{Change, signals};
 use crate::committer::{Action, BusinessKey, Command, KeyPolicy, NewExecution, Origin, Target};
 use crate::engine::Signal;
+use crate::state::Service;
 use crate::store::business_keys;
 
 /// How often the execution may end, or another one begin, between the look at it and the signal.
@@ -21,7 +22,7 @@ const TRIES: u32 = 10;
 
 /// Answers SignalOrStartExecution.
 pub(super) async fn signal_or_start(
-    executions: &Executions,
+    service: &Service,
     request: Request<pb::SignalOrStartExecutionRequest>,
 ) -> Result<pb::Execution> {
     let caller = auth::caller(&request)?.clone();
@@ -57,11 +58,11 @@ pub(super) async fn signal_or_start(
     let target = Target::New(Box::new(new));
     let start = call.command("SignalOrStartExecution", target, Action::Start)?;
     for _ in 0..TRIES {
-        match executions.submit(start.clone()).await {
+        match submit(service, start.clone()).await {
             Err(error) if error.reason() == "BUSINESS_KEY_IN_USE" => {}
             answered => return answered,
         }
-        let Some(open) = open(executions, workflow_id, &key).await? else {
+        let Some(open) = open(service, workflow_id, &key).await? else {
             continue;
         };
         let tell = Command {
@@ -69,7 +70,7 @@ pub(super) async fn signal_or_start(
             action: Action::Signal(signal.clone()),
             ..start.clone()
         };
-        match executions.submit(tell).await {
+        match submit(service, tell).await {
             Err(error) if error.reason() == "EXECUTION_FINISHED" => {}
             answered => return answered,
         }
@@ -84,8 +85,8 @@ fn input(signal: &Signal) -> Map<String, Value> {
     Map::from_iter([("inputData".to_owned(), signal.data.clone().into())])
 }
 
-async fn open(executions: &Executions, workflow_id: Uuid, key: &str) -> Result<Option<Uuid>> {
-    let mut conn = db::acquire(&executions.service.pool).await?;
+async fn open(service: &Service, workflow_id: Uuid, key: &str) -> Result<Option<Uuid>> {
+    let mut conn = db::acquire(&service.pool).await?;
     let holders = business_keys::holders(&mut conn, &[workflow_id], &[key.to_owned()]).await?;
     Ok(holders.first().and_then(|holder| holder.open))
 }
