@@ -9,6 +9,8 @@ mod early;
 mod keys;
 mod load;
 mod locks;
+mod pace;
+mod queue;
 mod refusal;
 mod rows;
 mod starts;
@@ -17,9 +19,10 @@ mod tests;
 mod waits;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chassis::idempotency::RequestKey;
+use chassis::server::CallerGone;
 use chassis::{Error, Result, Shutdown};
 use model::graph::Graph;
 use serde_json::{Map, Value};
@@ -33,10 +36,11 @@ use crate::engine::{Actor, Answer, Call, Change, Execution, News, Resolution, Re
 use crate::outbox::OutboxRow;
 use crate::store;
 
-pub use commands::{KEPT, START, read as read_command};
+use queue::{Inbox, Place, Queue};
 
-/// Commands that may wait; more are refused, so that callers feel the load instead of memory.
-const QUEUE: usize = 8192;
+pub use commands::{KEPT, START, read as read_command};
+pub use queue::Gate;
+
 /// Commands of one transaction.
 pub const BATCH: usize = 512;
 /// Writers: while one commits, the other gathers. More only compete for the database's processors.
@@ -47,6 +51,8 @@ const CROWD: usize = 64;
 /// How often a command is put off because somebody else holds its execution, and for how long.
 const BUSY_TRIES: u32 = 1000;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// The reason of a command that was put off too often.
+pub const BUSY: &str = "EXECUTION_BUSY";
 
 /// One thing to do.
 #[derive(Debug, Clone)]
@@ -217,7 +223,7 @@ pub struct Hints {
 /// A cheap handle on the queue.
 #[derive(Clone)]
 pub struct Committer {
-    queue: mpsc::Sender<Pending>,
+    queue: Queue,
 }
 
 /// A command and who waits for it.
@@ -232,6 +238,10 @@ struct Pending {
     /// For starts: why it may not start, unless it repeats an earlier one.
     barred: Option<Error>,
     busy: u32,
+    /// For starts that are counted: given back when it is answered.
+    place: Option<Place>,
+    /// Whether its caller still waits for it.
+    caller: CallerGone,
     /// The caller's span: a batch is traced with its first one.
     span: tracing::Span,
     reply: Option<oneshot::Sender<Result<Done>>>,
@@ -241,7 +251,7 @@ struct Pending {
 struct Shared {
     pool: PgPool,
     definitions: Definitions,
-    queue: mpsc::Sender<Pending>,
+    queue: Queue,
     outbox: mpsc::Sender<OutboxRow>,
     hints: Hints,
     cache: Mutex<cache::Cache>,
@@ -258,7 +268,7 @@ impl Committer {
         hints: Hints,
         shutdown: &Shutdown,
     ) -> Self {
-        let (queue, commands) = mpsc::channel(QUEUE);
+        let (queue, inbox) = queue::queue();
         let shared = Arc::new(Shared {
             pool,
             definitions,
@@ -268,12 +278,17 @@ impl Committer {
             cache: Mutex::default(),
             committing: watch::Sender::default(),
         });
-        let commands = Arc::new(tokio::sync::Mutex::new(commands));
+        let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
         for _ in 0..WRITERS {
-            let writer = write(shared.clone(), commands.clone(), shutdown.clone());
+            let writer = write(shared.clone(), inbox.clone(), shutdown.clone());
             shutdown.spawn_loop("committer", writer);
         }
         Self { queue }
+    }
+
+    /// Where starts are refused while too many wait.
+    pub fn gate(&self) -> &Gate {
+        &self.queue.gate
     }
 
     /// Does one thing; returns after it is durable, or was refused without a trace.
@@ -290,25 +305,13 @@ impl Committer {
     async fn queue(&self, command: Command, row: Option<Uuid>) -> Result<Done> {
         let (reply, answer) = oneshot::channel();
         let pending = Pending {
-            command,
             row,
             id: Uuid::now_v7(),
-            graph: None,
-            barred: None,
-            busy: 0,
-            span: tracing::Span::current(),
+            caller: CallerGone::current(),
             reply: Some(reply),
+            ..Pending::of(command)
         };
-        self.queue
-            .try_send(pending)
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => Error::exhausted(
-                    "TOO_BUSY",
-                    "too many changes are waiting to be written",
-                    Duration::from_secs(1),
-                ),
-                mpsc::error::TrySendError::Closed(_) => stopping(),
-            })?;
+        self.queue.put(pending)?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
@@ -318,22 +321,22 @@ fn stopping() -> Error {
 }
 
 /// A writer: what arrived during one transaction is the next one.
-async fn write(
-    shared: Arc<Shared>,
-    commands: Arc<tokio::sync::Mutex<mpsc::Receiver<Pending>>>,
-    shutdown: Shutdown,
-) {
+async fn write(shared: Arc<Shared>, inbox: Arc<tokio::sync::Mutex<Inbox>>, shutdown: Shutdown) {
     loop {
         let batch = {
-            let mut commands = commands.lock().await;
-            let batch = gather(&shared, &mut commands, &shutdown).await;
+            let mut inbox = inbox.lock().await;
+            let batch = gather(&shared, &mut inbox, &shutdown).await;
             shared.committing.send_modify(|writers| *writers += 1);
             batch
         };
         let is_last = batch.is_empty();
-        if !is_last {
+        let batch = shared.queue.gate.without_abandoned(batch);
+        if !batch.is_empty() {
+            let starts = batch.iter().filter(|it| it.is_start()).count();
+            let begun = Instant::now();
             let span = span(&batch);
             batch::commit(&shared, batch).instrument(span).await;
+            shared.queue.gate.note(starts, begun.elapsed());
         }
         shared.committing.send_modify(|writers| *writers -= 1);
         if is_last {
@@ -344,11 +347,7 @@ async fn write(
 
 /// What is written next: all that is there, once the other writer has committed or the batch is worth a
 /// transaction beside that one. Nothing if the service stops.
-async fn gather(
-    shared: &Shared,
-    commands: &mut mpsc::Receiver<Pending>,
-    shutdown: &Shutdown,
-) -> Vec<Pending> {
+async fn gather(shared: &Shared, inbox: &mut Inbox, shutdown: &Shutdown) -> Vec<Pending> {
     let mut committing = shared.committing.subscribe();
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -356,11 +355,10 @@ async fn gather(
         if batch.len() >= CROWD || (is_alone && !batch.is_empty()) {
             return batch;
         }
-        let room = BATCH - batch.len();
         tokio::select! {
             biased;
             // What was accepted is written even while stopping; callers still wait for it.
-            received = commands.recv_many(&mut batch, room) => if received == 0 { return batch },
+            more = inbox.more(&mut batch) => if !more { return batch },
             () = shutdown.soft.cancelled(), if batch.is_empty() => return batch,
             _ = committing.changed() => {}
         }
@@ -378,6 +376,22 @@ fn span(batch: &[Pending]) -> tracing::Span {
 }
 
 impl Pending {
+    /// For which nobody waits.
+    fn of(command: Command) -> Self {
+        Self {
+            command,
+            row: None,
+            id: Uuid::nil(),
+            graph: None,
+            barred: None,
+            busy: 0,
+            place: None,
+            caller: CallerGone::default(),
+            span: tracing::Span::current(),
+            reply: None,
+        }
+    }
+
     /// Whether only the catalog knows what it would run.
     fn asks_the_catalog(&self) -> bool {
         self.runs().is_some() && self.graph.is_none() && self.barred.is_none()
@@ -405,15 +419,13 @@ impl Pending {
     fn put_off(mut self, shared: &Arc<Shared>) {
         self.busy += 1;
         if self.busy > BUSY_TRIES {
-            let busy = Error::unavailable("EXECUTION_BUSY", "somebody else is changing it");
+            let busy = Error::unavailable(BUSY, "somebody else is changing it");
             return self.answer(Err(busy));
         }
         let queue = shared.queue.clone();
         tokio::spawn(async move {
             tokio::time::sleep(BUSY_PAUSE).await;
-            if let Err(refused) = queue.send(self).await {
-                refused.0.answer(Err(stopping()));
-            }
+            queue.put_back(self).await;
         });
     }
 }
@@ -421,20 +433,11 @@ impl Pending {
 impl Shared {
     /// Goes on with an execution that used up its slice. If the queue is full, the timer loop does.
     fn resume(&self, execution_id: Uuid) {
-        let _ = self.queue.try_send(Pending {
-            command: Command {
-                target: Target::Execution(execution_id),
-                action: Action::Resume,
-                request: None,
-                actor: Actor::default(),
-            },
-            row: None,
-            id: Uuid::nil(),
-            graph: None,
-            barred: None,
-            busy: 0,
-            span: tracing::Span::current(),
-            reply: None,
-        });
+        let _ = self.queue.put(Pending::of(Command {
+            target: Target::Execution(execution_id),
+            action: Action::Resume,
+            request: None,
+            actor: Actor::default(),
+        }));
     }
 }
