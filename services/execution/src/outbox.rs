@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use chassis::client::Peer;
-use chassis::{Result, Shutdown, db};
+use chassis::{Result, Shutdown, db, fail_point};
 use chrono::{DateTime, Utc};
 use model::wire;
 use opentelemetry::metrics::{Counter, Gauge};
@@ -172,7 +172,10 @@ impl Sender {
                 }
                 () = std::future::ready(()), if room && next.is_some() => self.send_backlog(&wire).await,
                 () = std::future::ready(()), if room && self.may_hold_more => self.look().await,
-                Some(row) = self.handed.recv(), if room => self.send(&wire, row),
+                Some(row) = self.handed.recv(), if room => {
+                    fail_point!("outbox.before_send");
+                    self.send(&wire, row);
+                }
             }
         }
     }
@@ -201,7 +204,9 @@ impl Sender {
 
     async fn delete(&self) -> Result<()> {
         let mut conn = db::acquire(&self.pool).await?;
+        fail_point!("outbox.before_delete");
         store::outbox::delete(&mut conn, self.flight.acknowledged()).await?;
+        fail_point!("outbox.after_delete");
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chassis::{Result, Shutdown, db};
+use chassis::{Result, Shutdown, db, fail_point};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -128,6 +128,7 @@ impl Pump {
 /// Does what a row asks for. One that cannot be done now stays, and is not seen for a while.
 async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
     let id = row.id;
+    fail_point!("pump.before_take_up");
     let done = if row.kind == committer::KEPT {
         kept::announce(&pool, &committer, id, row.execution_id).await
     } else {
@@ -136,6 +137,7 @@ async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
             Err(error) => Err(error),
         }
     };
+    fail_point!("pump.after_take_up");
     let Err(error) = done else { return };
     tracing::warn!(%id, %error, "a command between executions is tried again later");
     let put_off = async {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chassis::{Result, Shutdown, db};
+use chassis::{Result, Shutdown, db, fail_point};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -55,6 +55,7 @@ pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
             return Ok(next.unwrap_or(NAP).min(NAP));
         }
         drop(conn);
+        fail_point!("timers.due");
         let mut waking = JoinSet::new();
         for id in due {
             let committer = committer.clone();

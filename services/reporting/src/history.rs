@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::client::Peer;
-use chassis::{Result, db};
+use chassis::{Result, db, fail_point};
 use chrono::TimeDelta;
 use model::event::ExecutionEvents;
 use proto::execution::v1::history_service_client::HistoryServiceClient;
@@ -115,6 +115,7 @@ impl Repair {
                 break;
             }
             apply(&self.pool, batch).await?;
+            fail_point!("repair.applied");
         }
         self.park(&places).await
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chassis::{Result, db};
+use chassis::{Result, db, fail_point};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
@@ -111,6 +111,7 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .map(|period| (period, period.id()))
         .collect();
     store::periods::claim(conn, &periods).await?;
+    fail_point!("reports.claimed");
 
     let needed: BTreeSet<(Uuid, NaiveDate)> = periods
         .keys()
@@ -132,5 +133,6 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .map(|(period, sums)| (periods[period], sums.metrics()))
         .collect();
     store::periods::write(conn, &metrics).await?;
+    fail_point!("reports.before_clear");
     store::stale::clear(conn, stale).await
 }

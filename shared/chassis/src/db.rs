@@ -235,12 +235,16 @@ impl Lent {
         let mut transaction = self.conn.begin_with(begin).await?;
         let done = work(&mut transaction).await;
         let ended = match done {
-            Ok(_) => transaction.commit().await,
+            Ok(_) => {
+                crate::fail_point!("transaction.before_commit");
+                transaction.commit().await
+            }
             Err(_) => transaction.rollback().await,
         };
         self.clean = ended.is_ok();
         let value = done?;
         ended?;
+        crate::fail_point!("transaction.after_commit");
         Ok(value)
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -25,7 +24,7 @@ use tracing::Instrument;
 use super::watched::Watched;
 use super::{Readiness, table};
 use crate::auth::{Access, AccessTable, Verifier};
-use crate::deadline;
+use crate::{clock, deadline};
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
 
@@ -136,7 +135,7 @@ impl Rules {
         let streams = self.streams.contains(path);
         let mut refusal: Refusal = std::future::pending().boxed();
         if access != Access::Open {
-            let caller = self.verifier.caller(request.headers(), Utc::now()).await?;
+            let caller = self.verifier.caller(request.headers(), clock::now()).await?;
             access.check(&caller)?;
             refusal = self.verifier.refusal(caller.clone(), access).boxed();
             request.extensions_mut().insert(caller);

@@ -1,0 +1,59 @@
+//! Replicas whose clocks are an hour off, in both directions. A process's own clock judges tokens, so such a replica
+//! refuses its callers and is refused by its peers; nothing that is stored or due depends on it.
+//! Invariant: what a replica does with a wrong clock is what it would do with the right one.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use super::Call;
+use crate::load::{Kind, Load, Plan};
+use crate::stage::{Props, until};
+use crate::table::Row;
+
+const OPEN: &str =
+    "select count(*) from execution.workflow_executions where status in ('PENDING', 'RUNNING')";
+
+pub async fn play(call: &Call) -> anyhow::Result<Row> {
+    let props = Props {
+        replicas: 3,
+        clocks: vec![0, 3600, -3600],
+        ..Props::default()
+    };
+    let mut stage = call.stage(&props).await?;
+    let plan = Plan {
+        kinds: &[Kind::Timers],
+        pause: Duration::ZERO,
+        ..Plan::of(call.small_or(40, 1000))
+    };
+    let mut load = Load::begin(&stage, call.seed, &plan).await?;
+    load.all_started().await?;
+    // The only one with the right clock; the others ring what is left.
+    stage.executions[0].kill()?;
+    until(
+        "timers ring at replicas with wrong clocks",
+        Duration::from_secs(30),
+        async || {
+            Ok(sqlx::query_scalar::<_, i64>(OPEN)
+                .fetch_one(&stage.admin)
+                .await?
+                == 0)
+        },
+    )
+    .await?;
+    let refused = load.ledger.book().refused;
+    ensure!(
+        refused > 0,
+        "a replica with a wrong clock took a token for good"
+    );
+    stage.executions[0].start()?;
+    stage.executions[0].serving().await?;
+    let last_fault = Instant::now();
+    load.end().await?;
+    // Everything else, while two of three replicas are wrong.
+    let load = Load::begin(&stage, call.seed, &Plan::of(call.small_or(60, 1500))).await?;
+    let mut load = load;
+    load.all_started().await?;
+    call.finish(stage, load, (3, last_fault.max(Instant::now())))
+        .await
+}

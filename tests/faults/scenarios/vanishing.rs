@@ -1,0 +1,97 @@
+//! Callers that leave before they are answered, while the database is far and has two connections. Invariant: what is
+//! answered afterwards is true, and seen by others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use proto::execution::v1::StartExecutionRequest;
+
+use super::Call;
+use crate::chance::Chance;
+use crate::load::{self, Kind, Load};
+use crate::stage::{Props, Stage};
+use crate::table::Row;
+
+const AT_ONCE: u64 = 16;
+
+pub async fn play(call: &Call) -> anyhow::Result<Row> {
+    let props = Props {
+        replicas: 1,
+        connections: 2,
+        ..Props::default()
+    };
+    let stage = call.stage(&props).await?;
+    let load = Load::helpers(&stage, call.seed);
+    let definitions = load::publish(&stage.sessions, &[Kind::Steps]).await?;
+    let workflow_id = definitions[0].workflow_id.clone();
+    stage.databases[0].slow(Duration::from_millis(20));
+    let faults = call.small_or(200, 2000);
+    let mut leaving = tokio::task::JoinSet::new();
+    for n in 0..AT_ONCE {
+        let executions = stage.sessions.admin[0].executions.clone();
+        let workflow_id = workflow_id.clone();
+        let mut chance = Chance::part(call.seed, &format!("leaving {n}"));
+        leaving.spawn(async move {
+            for n in 0..faults / AT_ONCE {
+                let mut executions = executions.clone();
+                let request = start(&workflow_id, &mut chance, n);
+                let patience = Duration::from_millis(chance.within(1..60));
+                let _ = tokio::time::timeout(patience, executions.start_execution(request)).await;
+            }
+        });
+    }
+    while let Some(left) = leaving.join_next().await {
+        left?;
+    }
+    let last_fault = Instant::now();
+    ordinary(call, &stage, &load, &workflow_id).await?;
+    stage.databases[0].heal();
+    call.finish(stage, load, (faults, last_fault)).await
+}
+
+/// A hundred starts by callers who wait, each read back through another connection.
+async fn ordinary(
+    call: &Call,
+    stage: &Stage,
+    load: &Load,
+    workflow_id: &str,
+) -> anyhow::Result<()> {
+    let mut chance = Chance::part(call.seed, "ordinary");
+    for n in 0..100 {
+        let request = start(workflow_id, &mut chance, n);
+        let mark = request.request_id.clone();
+        let own = (&stage.sessions.admin, &mut chance);
+        let ledger = Arc::clone(&load.ledger);
+        let begin = |session: platform::client::Session| {
+            let request = request.clone();
+            async move { session.executions.clone().start_execution(request).await }
+        };
+        let started = ledger
+            .insist(("start", Duration::from_secs(20)), own, begin)
+            .await;
+        let outcome = started.map(|execution| execution.id);
+        if let Ok(id) = &outcome {
+            let seen: i64 = sqlx::query_scalar(
+                "select count(*) from execution.workflow_executions where id = $1::uuid",
+            )
+            .bind(id)
+            .fetch_one(&stage.admin)
+            .await?;
+            ensure!(seen == 1, "start {id} was OK, and nobody else sees it");
+        }
+        ensure!(outcome.is_ok(), "an ordinary start was not answered");
+        ledger.book().starts.push(load::Start { mark, outcome });
+    }
+    Ok(())
+}
+
+fn start(workflow_id: &str, chance: &mut Chance, n: u64) -> StartExecutionRequest {
+    let mark = load::request_id(chance);
+    StartExecutionRequest {
+        workflow_id: workflow_id.to_owned(),
+        metadata: Some(load::input(&mark, n)),
+        request_id: mark,
+        ..StartExecutionRequest::default()
+    }
+}
