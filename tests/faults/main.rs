@@ -97,18 +97,18 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     };
     let mut rows = Vec::new();
     writeln!(out, "{}", table::head(args.seed))?;
-    // Those that break the server break it for everybody.
-    let (alone, together): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|it| it.alone);
-    for group in together
-        .chunks(args.at_once.max(1))
-        .map(<[_]>::to_vec)
-        .chain(alone.into_iter().map(|it| vec![it]))
-    {
-        let mut playing = tokio::task::JoinSet::new();
-        for scenario in group {
-            playing.spawn_local(call(scenario).play());
+    let mut playing = tokio::task::JoinSet::new();
+    // Those that break the server break it for everybody, and come last.
+    chosen.sort_by_key(|scenario| scenario.alone);
+    let mut waiting = chosen.into_iter().peekable();
+    while waiting.peek().is_some() || !playing.is_empty() {
+        let room =
+            |next: &&Scenario| playing.is_empty() || (!next.alone && playing.len() < args.at_once);
+        if let Some(next) = waiting.next_if(room) {
+            playing.spawn_local(call(next).play());
+            continue;
         }
-        while let Some(row) = playing.join_next().await {
+        if let Some(row) = playing.join_next().await {
             let row = row?;
             writeln!(out, "{}", table::line(&row))?;
             rows.push(row);

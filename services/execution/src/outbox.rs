@@ -196,7 +196,7 @@ impl Sender {
         if self.flight.acknowledged().is_empty() {
             return;
         }
-        match self.delete().await {
+        match db::patiently(self.delete()).await {
             Ok(()) => self.flight.forget_acknowledged(),
             Err(error) => tracing::warn!(%error, "acknowledged events stay a little longer"),
         }
@@ -213,7 +213,7 @@ impl Sender {
     /// Finds rows in the table that nobody handed over, or that were sent in vain.
     async fn look(&mut self) {
         self.flight.unpark(Instant::now());
-        match self.waiting().await {
+        match db::patiently(self.waiting()).await {
             Ok((rows, may_hold_more)) => {
                 self.backlog = rows;
                 self.may_hold_more = may_hold_more;
@@ -253,7 +253,7 @@ impl Sender {
                 break;
             }
         }
-        match self.payloads(&ids).await {
+        match db::patiently(self.payloads(&ids)).await {
             Ok(rows) => rows.into_iter().for_each(|row| self.send(wire, row)),
             Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
         }
@@ -297,7 +297,7 @@ impl Sender {
 
     /// Says up to when everything has been acknowledged, if that has moved.
     async fn tell_complete_through(&mut self, wire: &Wire) {
-        let at = match self.horizon().await {
+        let at = match db::patiently(self.horizon()).await {
             Ok(at) => at,
             Err(error) => {
                 tracing::warn!(%error, "the outbox cannot be read");

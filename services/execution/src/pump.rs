@@ -77,12 +77,15 @@ impl Pump {
             .filter(|(_, starts)| *starts)
             .count();
         let room = AT_ONCE.saturating_sub(in_flight.len()) as i64;
-        let mut conn = db::acquire(&self.pool).await?;
-        let mut due = commands::due_commands(&mut conn, &in_flight, false, room).await?;
-        let left = room - due.len() as i64;
-        let starting = left.min(STARTS.saturating_sub(starts) as i64);
-        due.extend(commands::due_commands(&mut conn, &in_flight, true, starting).await?);
-        drop(conn);
+        let due = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            let mut due = commands::due_commands(&mut conn, &in_flight, false, room).await?;
+            let left = room - due.len() as i64;
+            let starting = left.min(STARTS.saturating_sub(starts) as i64);
+            due.extend(commands::due_commands(&mut conn, &in_flight, true, starting).await?);
+            Ok(due)
+        });
+        let due = due.await?;
         let count = due.len();
         for row in due {
             let entry = (row.id, row.kind == committer::START);
@@ -145,7 +148,7 @@ async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
         commands::put_off_command(&mut conn, id).await?;
         Ok::<_, chassis::Error>(())
     };
-    if let Err(error) = put_off.await {
+    if let Err(error) = db::patiently(put_off).await {
         tracing::warn!(%id, %error, "it could not be put off");
     }
 }

@@ -8,6 +8,7 @@ use chassis::{Result, Shutdown, db, fail_point};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::committer::{Action, Command, Committer, Target};
 use crate::engine::Actor;
@@ -33,7 +34,7 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
         };
         if tidied.elapsed() > HOUSEKEEPING {
             tidied = Instant::now();
-            if let Err(error) = tidy(&pool).await {
+            if let Err(error) = db::patiently(tidy(&pool)).await {
                 tracing::warn!(%error, "old request ids and signals stay a little longer");
             }
         }
@@ -47,14 +48,10 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
 /// Wakes everything that is due; returns how long nothing will be.
 pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
     loop {
-        let mut conn = db::acquire(pool).await?;
-        let due = load::due_waits(&mut conn, AT_ONCE).await?;
-        if due.is_empty() {
-            let next = load::next_wake(&mut conn).await?;
-            let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
-            return Ok(next.unwrap_or(NAP).min(NAP));
-        }
-        drop(conn);
+        let due = match db::patiently(look(pool)).await? {
+            Ok(due) => due,
+            Err(nap) => return Ok(nap),
+        };
         fail_point!("timers.due");
         let mut waking = JoinSet::new();
         for id in due {
@@ -75,6 +72,18 @@ pub async fn wake(pool: &PgPool, committer: &Committer) -> Result<Duration> {
             }
         }
     }
+}
+
+/// What is due now, or how long nothing will be.
+async fn look(pool: &PgPool) -> Result<Result<Vec<Uuid>, Duration>> {
+    let mut conn = db::acquire(pool).await?;
+    let due = load::due_waits(&mut conn, AT_ONCE).await?;
+    if !due.is_empty() {
+        return Ok(Ok(due));
+    }
+    let next = load::next_wake(&mut conn).await?;
+    let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
+    Ok(Err(next.unwrap_or(NAP).min(NAP)))
 }
 
 async fn tidy(pool: &PgPool) -> Result<()> {

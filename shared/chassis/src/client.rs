@@ -16,8 +16,8 @@ use tonic_tracing_opentelemetry::middleware::client::{OtelGrpcLayer, OtelGrpcSer
 use tower::{Layer, Service};
 
 use crate::auth::ServiceKey;
-use crate::{clock, deadline};
 use crate::error::{Error, Result};
+use crate::{clock, deadline};
 
 /// For calls that set no deadline themselves: how long until the answer, or the stream, begins.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -90,7 +90,8 @@ fn plans() -> &'static HashMap<String, Plan> {
         plans
             .map(|part| {
                 let plan = part.split_once('=');
-                let plan = plan.and_then(|(name, plan)| Some((name.to_owned(), Plan::parse(plan)?)));
+                let plan =
+                    plan.and_then(|(name, plan)| Some((name.to_owned(), Plan::parse(plan)?)));
                 plan.unwrap_or_else(|| panic!("{VARIABLE}: {part} makes no sense"))
             })
             .collect()

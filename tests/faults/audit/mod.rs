@@ -9,6 +9,7 @@ mod settled;
 mod stuck;
 
 pub use settled::{settled, until_settled};
+pub use stuck::why;
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};

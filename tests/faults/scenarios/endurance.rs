@@ -35,11 +35,11 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
         let share = count / CALLERS + u64::from(n < count % CALLERS);
         starting.spawn(caller.work(share, Chance::part(call.seed, &format!("endurance {n}"))));
     }
-    let faults = kill_about(call, &mut stage, call.small_or(4, 40)).await?;
+    let faults = kill_about(call, &mut stage, call.small_or(3, 40)).await?;
     while let Some(started) = starting.join_next().await {
         started?;
     }
-    let more = kill_until_done(call, &mut stage, call.small_or(2, 40)).await?;
+    let more = kill_until_done(call, &mut stage, call.small_or(1, 40)).await?;
     let last_fault = Instant::now();
     let patience = Duration::from_secs(call.small_or(90, 600));
     let settled = audit::until_settled(&stage.admin, last_fault, patience).await?;

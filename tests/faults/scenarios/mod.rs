@@ -7,6 +7,7 @@ mod endurance;
 mod frozen;
 mod generated;
 mod panics;
+mod planted;
 mod points;
 mod races;
 mod reporting;
@@ -60,15 +61,20 @@ macro_rules! scenario {
     };
 }
 
-/// In the order in which they are played.
+/// In the order in which they are played: those that wait most come first.
 pub const ALL: &[Scenario] = &[
-    scenario!(
-        points,
-        "kill -9 at every commit, answer, send and acknowledgement"
-    ),
     scenario!(
         blackhole,
         "connections to the database and to reporting that go silent without an end"
+    ),
+    scenario!(
+        endurance,
+        "a definition of 200 steps while replicas and reporting are killed"
+    ),
+    scenario!(clocks, "replicas whose clocks are an hour off"),
+    scenario!(
+        points,
+        "kill -9 at every commit, answer, send and acknowledgement"
     ),
     scenario!(restarts, "replicas killed or told to stop again and again"),
     scenario!(
@@ -92,11 +98,10 @@ pub const ALL: &[Scenario] = &[
         timers,
         "a storm of timers in one second, and a kill in the middle"
     ),
-    scenario!(clocks, "replicas whose clocks are an hour off"),
     scenario!(panics, "a panic in each background loop"),
     scenario!(
-        endurance,
-        "a definition of 200 steps while replicas and reporting are killed"
+        planted,
+        "violations planted by hand, which the auditor must find"
     ),
     scenario!(server, "PostgreSQL killed and restarted, and away", true),
 ];

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use sqlx::{Executor, PgPool};
 
 use super::{Call, PATIENCE, Scale};
 use crate::audit;
 use crate::load::{Load, Plan};
-use crate::stage::Props;
+use crate::stage::{Props, Stage};
 use crate::table::Row;
 
 /// Keeps what was sent, to be sent again.
@@ -21,6 +22,15 @@ begin
 end
 $$;
 create trigger keep_sent after delete on execution.outbox for each row execute function audit.keep_sent();";
+
+const SET_ASIDE: &str = "
+create table audit.aside (id uuid, payload bytea);
+with gone as (delete from execution.outbox
+               where id in (select id from execution.outbox order by created_at limit 10) returning id, payload)
+insert into audit.aside select id, payload from gone;";
+
+const PUT_BACK: &str =
+    "insert into execution.outbox (id, payload) select id, payload from audit.aside;";
 
 /// Everything once more, in another order, each row twice.
 const AGAIN: &str = "
@@ -59,7 +69,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
         Scale::Long => 600,
     };
     tokio::time::sleep(Duration::from_secs(away)).await;
-    stage.reporting.start()?;
+    killed_in_repair(&mut stage).await?;
     let last_fault = Instant::now();
     load.stop_starting();
     load.all_started().await?;
@@ -68,8 +78,27 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let again = audit::until_settled(&stage.admin, Instant::now(), PATIENCE).await?;
     let settled = first.and_then(|time| again.map(|_| time));
     let ledger = load.end().await?;
-    call.close(stage, &ledger, faults + 1 + repeated, settled)
+    call.close(stage, &ledger, faults + 2 + repeated, settled)
         .await
+}
+
+/// Some rows are late, so that the events after them are held and at last looked up in the history; in the middle of
+/// that reporting is killed. Then the rows come after all.
+async fn killed_in_repair(stage: &mut Stage) -> anyhow::Result<()> {
+    // What replicas have in memory would be sent whatever the table holds.
+    for execution in &mut stage.executions {
+        execution.start()?;
+    }
+    stage.admin.execute(SET_ASIDE).await?;
+    for execution in &stage.executions {
+        execution.serving().await?;
+    }
+    stage.reporting.start_with("repair.applied=kill@1")?;
+    let ended = stage.reporting.ended(Duration::from_secs(60)).await?;
+    ensure!(ended.is_some(), "no gap was closed from the history");
+    stage.reporting.start()?;
+    stage.admin.execute(PUT_BACK).await?;
+    Ok(())
 }
 
 /// How many rows that were.

@@ -57,33 +57,60 @@ async fn ordinary(
     load: &Load,
     workflow_id: &str,
 ) -> anyhow::Result<()> {
-    let mut chance = Chance::part(call.seed, "ordinary");
-    for n in 0..100 {
-        let request = start(workflow_id, &mut chance, n);
-        let mark = request.request_id.clone();
-        let own = (&stage.sessions.admin, &mut chance);
-        let ledger = Arc::clone(&load.ledger);
-        let begin = |session: platform::client::Session| {
-            let request = request.clone();
-            async move { session.executions.clone().start_execution(request).await }
+    let mut starting = tokio::task::JoinSet::new();
+    for n in 0..10 {
+        let ordinary = Ordinary {
+            sessions: stage.sessions.admin.clone(),
+            ledger: Arc::clone(&load.ledger),
+            admin: stage.admin.clone(),
+            workflow_id: workflow_id.to_owned(),
+            chance: Chance::part(call.seed, &format!("ordinary {n}")),
         };
-        let started = ledger
-            .insist(("start", Duration::from_secs(20)), own, begin)
-            .await;
-        let outcome = started.map(|execution| execution.id);
-        if let Ok(id) = &outcome {
+        starting.spawn(ordinary.starts(10));
+    }
+    while let Some(started) = starting.join_next().await {
+        started??;
+    }
+    Ok(())
+}
+
+struct Ordinary {
+    sessions: load::Everywhere,
+    ledger: Arc<load::Ledger>,
+    admin: sqlx::PgPool,
+    workflow_id: String,
+    chance: Chance,
+}
+
+impl Ordinary {
+    async fn starts(mut self, count: u64) -> anyhow::Result<()> {
+        for n in 0..count {
+            let request = start(&self.workflow_id, &mut self.chance, n);
+            let mark = request.request_id.clone();
+            let own = (&self.sessions, &mut self.chance);
+            let begin = |session: platform::client::Session| {
+                let request = request.clone();
+                async move { session.executions.clone().start_execution(request).await }
+            };
+            let what = ("start", Duration::from_secs(20));
+            let started = self.ledger.insist(what, own, begin).await;
+            let id = started.map(|execution| execution.id);
+            let outcome = id.clone();
+            self.ledger
+                .book()
+                .starts
+                .push(load::Start { mark, outcome });
+            let id = id.map_err(|fate| anyhow::anyhow!("an ordinary start ended with {fate:?}"))?;
             let seen: i64 = sqlx::query_scalar(
                 "select count(*) from execution.workflow_executions where id = $1::uuid",
             )
-            .bind(id)
-            .fetch_one(&stage.admin)
+            .bind(&id)
+            .fetch_one(&self.admin)
             .await?;
             ensure!(seen == 1, "start {id} was OK, and nobody else sees it");
         }
-        ensure!(outcome.is_ok(), "an ordinary start was not answered");
-        ledger.book().starts.push(load::Start { mark, outcome });
+        Ok(())
     }
-    Ok(())
 }
 
 fn start(workflow_id: &str, chance: &mut Chance, n: u64) -> StartExecutionRequest {

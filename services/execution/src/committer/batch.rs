@@ -77,7 +77,7 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
     let mut tries = 1;
     loop {
         // A command that makes the engine panic must fail alone, like one that the database refuses.
-        match AssertUnwindSafe(transact(shared, batch))
+        match AssertUnwindSafe(db::patiently(transact(shared, batch)))
             .catch_unwind()
             .await
         {

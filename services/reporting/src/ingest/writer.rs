@@ -138,7 +138,7 @@ pub async fn settle(pool: &PgPool, rows: &[Row]) -> Result<()> {
             .add(encode(&events), error.message());
     }
     for (row, aside) in aside {
-        aside.park(pool, rows[row].id).await?;
+        db::patiently(aside.park(pool, rows[row].id)).await?;
     }
     Ok(())
 }

@@ -24,9 +24,13 @@ use tracing::Instrument;
 use super::watched::Watched;
 use super::{Readiness, table};
 use crate::auth::{Access, AccessTable, Verifier};
-use crate::{clock, deadline};
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
+use crate::{clock, deadline};
+
+/// No handler works, or waits, for longer: one that does waits in vain, for a database that has vanished. How long its
+/// stream lasts is another matter.
+const LONGEST: Duration = Duration::from_secs(120);
 
 #[derive(Clone)]
 pub(super) struct EdgeLayer(Arc<Rules>);
@@ -135,7 +139,10 @@ impl Rules {
         let streams = self.streams.contains(path);
         let mut refusal: Refusal = std::future::pending().boxed();
         if access != Access::Open {
-            let caller = self.verifier.caller(request.headers(), clock::now()).await?;
+            let caller = self
+                .verifier
+                .caller(request.headers(), clock::now())
+                .await?;
             access.check(&caller)?;
             refusal = self.verifier.refusal(caller.clone(), access).boxed();
             request.extensions_mut().insert(caller);
@@ -157,14 +164,15 @@ impl Rules {
         let gone = gone.drop_guard();
         let work = async move {
             let _place = place;
-            let Ok(response) = routes.call(request).await;
-            response
+            tokio::time::timeout(LONGEST, routes.call(request)).await
         };
         let handler = self.tasks.spawn(work.in_current_span());
         let response = tokio::select! {
             biased;
             done = handler => {
-                done.map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?
+                let done = done.map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?;
+                let Ok(response) = done.map_err(|_| Error::deadline_exceeded())?;
+                response
             }
             error = &mut refusal => return Err(error),
         };
