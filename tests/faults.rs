@@ -10,7 +10,7 @@ const SUITE: &str = env!("CARGO_BIN_EXE_faults");
 #[test]
 fn nothing_is_violated_whatever_breaks() {
     let run = Command::new(SUITE)
-        .args(["--scale", "small", "--at-once", "8"])
+        .args(["--scale", "small", "--at-once", "5"])
         .output()
         .expect("the suite is a program");
     let (out, err) = (

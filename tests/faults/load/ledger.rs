@@ -72,7 +72,16 @@ impl Ledger {
         what: &str,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Fate> {
-        let answer = tokio::time::timeout(PATIENCE, call).await;
+        self.call_within(PATIENCE, what, call).await
+    }
+
+    pub async fn call_within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Fate> {
+        let answer = tokio::time::timeout(patience, call).await;
         let mut book = self.book();
         match answer {
             Ok(Ok(response)) => {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use model::wire::struct_from_json;
 use proto::execution::v1::{ActivateJobsRequest, CompleteJobRequest, FailJobRequest, Job};
 use serde_json::json;
@@ -47,13 +48,9 @@ impl Worker {
                 let key = job.idempotency_key.clone();
                 *self.ledger.book().effects.entry(key).or_default() += 1;
             }
-            let answers = leased
-                .jobs
-                .into_iter()
-                .map(|job| self.answer(job, chance.next()));
-            for answer in answers.collect::<Vec<_>>() {
-                answer.await;
-            }
+            let answers = leased.jobs.into_iter();
+            let answers = answers.map(|job| self.answer(job, chance.next()));
+            join_all(answers.collect::<Vec<_>>()).await;
         }
     }
 

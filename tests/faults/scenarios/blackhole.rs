@@ -8,7 +8,7 @@ use proto::execution::v1::StartExecutionRequest;
 
 use super::Call;
 use crate::chance::Chance;
-use crate::load::{self, Load, Plan};
+use crate::load::{self, Load};
 use crate::stage::{Process, Props, Stage, until};
 use crate::table::Row;
 
@@ -19,7 +19,7 @@ const WORKS: Duration = Duration::from_secs(60);
 
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let stage = call.stage(&Props::default()).await?;
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let mut faults = 0;
     for _ in 0..call.small_or(1, 2) {
         tokio::time::sleep(Duration::from_secs(1)).await;

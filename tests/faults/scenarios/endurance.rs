@@ -41,7 +41,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     }
     let more = kill_until_done(call, &mut stage, call.small_or(1, 40)).await?;
     let last_fault = Instant::now();
-    let patience = Duration::from_secs(call.small_or(90, 600));
+    let patience = Duration::from_secs(call.small_or(180, 600));
     let settled = audit::until_settled(&stage.admin, last_fault, patience).await?;
     let ledger = load.end().await?;
     let mut failed: Vec<String> = sqlx::query_scalar(

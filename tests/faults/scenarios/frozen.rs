@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Call;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::Props;
 use crate::table::Row;
 
@@ -19,7 +19,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
         ))?;
         execution.serving().await?;
     }
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let faults = call.small_or(2, 6);
     for n in 0..faults {
         tokio::time::sleep(Duration::from_millis(chance.within(300..1500))).await;

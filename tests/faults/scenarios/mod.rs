@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit;
 use crate::chance::Chance;
-use crate::load::{Ledger, Load};
+use crate::load::{Ledger, Load, Plan};
 use crate::stage::{Cluster, Props, Stage};
 use crate::table::Row;
 
@@ -139,6 +139,15 @@ impl Call {
         Chance::part(self.seed, self.scenario.name)
     }
 
+    /// Load for as long as a scenario takes. At small scale many scenarios share two processors.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            callers: self.small_or(3, 8),
+            pause: Duration::from_millis(self.small_or(200, 40)),
+            ..Plan::of(u64::MAX)
+        }
+    }
+
     pub async fn stage(&self, props: &Props) -> anyhow::Result<Stage> {
         let database = format!("faults_{}", self.scenario.name);
         Stage::set(&self.cluster, &database, props).await
@@ -210,6 +219,6 @@ fn keep_logs(stage: &Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The longest that recovery may take: timers of the workflows included. A connection that says nothing is given up
-/// after half a minute, and so is a transaction that nobody ends.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// The longest that recovery may take on a slow machine, timers of the workflows included. A connection that says
+/// nothing is given up after half a minute, and so is a transaction that nobody ends.
+const PATIENCE: Duration = Duration::from_secs(150);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::Call;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::{Process, Props};
 use crate::table::Row;
 
@@ -18,7 +18,7 @@ const ENDS: Duration = Duration::from_secs(30);
 
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut stage = call.stage(&Props::default()).await?;
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let mut faults = 0;
     for _ in 0..call.small_or(1, 3) {
         let (execution, reporting) = (&mut stage.executions[0], &mut stage.reporting);

@@ -8,7 +8,7 @@ use sqlx::{Executor, PgPool};
 
 use super::{Call, PATIENCE, Scale};
 use crate::audit;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::{Props, Stage};
 use crate::table::Row;
 
@@ -42,7 +42,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut chance = call.chance();
     let mut stage = call.stage(&Props::default()).await?;
     stage.admin.execute(KEEP).await?;
-    let mut load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let mut load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let faults = call.small_or(6, 40);
     for n in 0..faults {
         tokio::time::sleep(Duration::from_millis(chance.within(100..700))).await;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Call;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::{Process, Props};
 use crate::table::Row;
 
@@ -14,7 +14,7 @@ const STOPS: Duration = Duration::from_secs(20);
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut chance = call.chance();
     let mut stage = call.stage(&Props::default()).await?;
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let faults = call.small_or(8, 60);
     for _ in 0..faults {
         tokio::time::sleep(Duration::from_millis(chance.within(50..800))).await;

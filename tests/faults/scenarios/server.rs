@@ -4,14 +4,14 @@
 use std::time::{Duration, Instant};
 
 use super::Call;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::{Props, Proxy, Stage};
 use crate::table::Row;
 
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut chance = call.chance();
     let stage = call.stage(&Props::default()).await?;
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let kills = call.small_or(2, 6);
     for _ in 0..kills {
         tokio::time::sleep(Duration::from_millis(chance.within(500..2500))).await;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Call;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::stage::Props;
 use crate::table::Row;
 
@@ -18,7 +18,7 @@ select count(pg_terminate_backend(pid)) from (
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut chance = call.chance();
     let stage = call.stage(&Props::default()).await?;
-    let load = Load::begin(&stage, call.seed, &Plan::of(1_000_000)).await?;
+    let load = Load::begin(&stage, call.seed, &call.plan()).await?;
     let mut faults = 0;
     for _ in 0..call.small_or(10, 120) {
         tokio::time::sleep(Duration::from_millis(chance.within(50..400))).await;

@@ -15,7 +15,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::until;
 
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(120);
 
 pub struct Process {
     /// `catalog`, `execution` or `reporting`.
