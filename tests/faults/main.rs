@@ -1,6 +1,8 @@
 //! The fault suite: the services as processes of their own, under load and under fire, and an auditor who holds the
 //! database against what must be true. Invariant: a run ends with exit code 0 only if nothing was violated.
 //!
+//! With FAULTS_KEEP set, what processes said in a scenario with violations stays in the temp folder.
+//!
 //! `faults [--seed N] [--scale small|full] [SCENARIO...]` runs scenarios and prints a table. The same program is the
 //! services, too: called with `catalog`, `execution` or `reporting` it is that one.
 

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::load::{Fate, Ledger};
 
 /// What an audited log says.
+#[derive(sqlx::FromRow)]
 struct Log {
+    id: String,
     status: String,
     mark: Option<String>,
     approved: Option<String>,
@@ -22,24 +24,14 @@ pub async fn check(admin: &PgPool, ledger: &Ledger) -> sqlx::Result<Vec<String>>
     )
     .fetch_all(admin)
     .await?;
-    let rows: Vec<(Uuid, String, Option<String>, Option<String>, Option<String>)> = sqlx::query_as(
-        "select id, status::text, data ->> 'mark', data ->> 'approved', data ->> 'approver'
+    let rows: Vec<Log> = sqlx::query_as(
+        "select id::text, status::text as status, data ->> 'mark' as mark, data ->> 'approved' as approved,
+                data ->> 'approver' as approver
            from execution.execution_logs",
     )
     .fetch_all(admin)
     .await?;
-    let logs: HashMap<String, Log> = rows
-        .into_iter()
-        .map(|(id, status, mark, approved, approver)| {
-            let log = Log {
-                status,
-                mark,
-                approved,
-                approver,
-            };
-            (id.to_string(), log)
-        })
-        .collect();
+    let logs: HashMap<String, Log> = rows.into_iter().map(|log| (log.id.clone(), log)).collect();
     let keys: Vec<String> = sqlx::query_scalar(
         "select concat_ws('/', execution_id, step_id, activation, attempt) from execution.execution_logs",
     )

@@ -111,6 +111,7 @@ pub fn request_id(chance: &mut Chance) -> String {
 
 /// What an execution starts with: the mark by which it is found again.
 pub fn input(mark: &str, n: u64) -> prost_types::Struct {
-    let metadata = json!({ "mark": mark, "inputData": { "mark": mark, "even": n % 2 == 0 } });
+    let metadata =
+        json!({ "mark": mark, "inputData": { "mark": mark, "even": n.is_multiple_of(2) } });
     struct_from_json(metadata.as_object().expect("it is an object"))
 }

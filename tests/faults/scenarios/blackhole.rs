@@ -35,7 +35,9 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
             tells(&stage.executions[1], false),
             tells(&stage.reporting, false),
         );
-        (first?, second?, third?);
+        first?;
+        second?;
+        third?;
         stage.databases[1].heal();
         stage.reports.heal();
         let (first, second, third) = tokio::join!(
@@ -43,7 +45,9 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
             tells(&stage.reporting, true),
             works(call, &stage, 1),
         );
-        (first?, second?, third?);
+        first?;
+        second?;
+        third?;
     }
     ensure!(load.started() > 0, "nothing was started");
     call.finish(stage, load, (faults, Instant::now())).await

@@ -130,9 +130,8 @@ impl Made {
     /// A person, who may be too slow.
     fn decide(&mut self) {
         // People are slow: a few of their steps are enough.
-        let (asked, before) = ("\"approval\"", self.steps.iter());
-        let before = before.filter(|step| step["stepType"].to_string() == asked);
-        if before.count() == 2 {
+        let is_approval = |step: &&Value| step["stepType"] == "approval";
+        if self.steps.iter().filter(is_approval).count() == 2 {
             return self.tell();
         }
         let asked = self.next("approval", json!({ "timeout": "5s" }));

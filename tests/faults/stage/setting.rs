@@ -81,7 +81,8 @@ impl Stage {
             let name = format!("execution-{n}");
             let names = ("execution", name.as_str());
             let process = Process::new(names, address.clone(), environment, folder.path());
-            (databases.push(database), wires.push(wire));
+            databases.push(database);
+            wires.push(wire);
             executions.push(process);
         }
         let reports = Proxy::to(Way::Unix(cluster.socket()?)).await?;
