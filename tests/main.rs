@@ -7,6 +7,7 @@ mod branches;
 mod clients;
 mod contract;
 mod counting;
+mod faults;
 mod house;
 mod incidents;
 mod items;

@@ -29,7 +29,7 @@ pub async fn run(pool: PgPool, signer: Arc<Signer>, audit_days: u16, shutdown: S
             () = shutdown.soft.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = round(&pool, &signer, audit_days).await {
+        if let Err(error) = db::patiently(round(&pool, &signer, audit_days)).await {
             tracing::warn!(%error, "housekeeping is put off");
         }
     }

@@ -80,6 +80,8 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
             );
             shutdown.spawn_loop("catalog.housekeeping", keeping);
             readiness.set(true);
+            let watching = db::watch(pool.clone(), readiness.clone(), shutdown.soft.clone());
+            shutdown.spawn_loop("catalog.database", watching);
         }
         Ok(())
     };

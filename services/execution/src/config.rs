@@ -42,7 +42,7 @@ pub struct Config {
     )]
     pub reporting_addr: String,
 
-    /// Database connections at most.
+    /// Database connections at most, beside the one by which the service watches the database.
     #[arg(
         long = "execution-connections",
         env = "WFP_EXECUTION_CONNECTIONS",

@@ -75,15 +75,21 @@ impl Definitions {
         if let Some(graph) = self.cached(workflow_id, version) {
             return Ok(graph);
         }
-        let mut conn = db::acquire(&self.pool).await?;
-        if let Some(graph) = self.stored(&mut conn, workflow_id, version).await? {
+        // A catalog that is silent must not take the connections from those who do without it.
+        let stored = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            self.stored(&mut conn, workflow_id, version).await
+        });
+        if let Some(graph) = stored.await? {
             return Ok(graph);
         }
-        // A catalog that is silent must not take the connections from those who do without it.
-        drop(conn);
         let definition = self.fetch(workflow_id, version).await?;
-        let mut conn = db::acquire(&self.pool).await?;
-        load::keep_definition(&mut conn, workflow_id, version, &definition).await?;
+        let kept = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            let kept = load::keep_definition(&mut conn, workflow_id, version, &definition);
+            Ok(kept.await?)
+        });
+        kept.await?;
         self.parse(workflow_id, version, definition)
     }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, db, fail_point};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -92,9 +92,11 @@ pub async fn lease(
             is_all: all < limit && given.len() == all,
             jobs: begin(conn, &takers, given).await?,
         };
+        fail_point!("leasing.before_commit");
         Ok((leased, latest))
     })
     .await?;
+    fail_point!("leasing.after_commit");
     if let Some(latest) = latest {
         turns.put(&job_types, latest.1);
     }

@@ -165,6 +165,8 @@ impl Loops {
             None => return,
         }
         readiness.set(true);
+        let watching = db::watch(self.pool.clone(), readiness, soft.clone());
+        shutdown.spawn_loop("execution.database", watching);
         let sender = outbox::run(
             self.pool.clone(),
             self.reporting,

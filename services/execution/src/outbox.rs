@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use chassis::client::Peer;
-use chassis::{Result, Shutdown, db};
+use chassis::{Result, Shutdown, db, fail_point};
 use chrono::{DateTime, Utc};
 use model::wire;
 use opentelemetry::metrics::{Counter, Gauge};
@@ -172,7 +172,10 @@ impl Sender {
                 }
                 () = std::future::ready(()), if room && next.is_some() => self.send_backlog(&wire).await,
                 () = std::future::ready(()), if room && self.may_hold_more => self.look().await,
-                Some(row) = self.handed.recv(), if room => self.send(&wire, row),
+                Some(row) = self.handed.recv(), if room => {
+                    fail_point!("outbox.before_send");
+                    self.send(&wire, row);
+                }
             }
         }
     }
@@ -193,7 +196,7 @@ impl Sender {
         if self.flight.acknowledged().is_empty() {
             return;
         }
-        match self.delete().await {
+        match db::patiently(self.delete()).await {
             Ok(()) => self.flight.forget_acknowledged(),
             Err(error) => tracing::warn!(%error, "acknowledged events stay a little longer"),
         }
@@ -201,14 +204,16 @@ impl Sender {
 
     async fn delete(&self) -> Result<()> {
         let mut conn = db::acquire(&self.pool).await?;
+        fail_point!("outbox.before_delete");
         store::outbox::delete(&mut conn, self.flight.acknowledged()).await?;
+        fail_point!("outbox.after_delete");
         Ok(())
     }
 
     /// Finds rows in the table that nobody handed over, or that were sent in vain.
     async fn look(&mut self) {
         self.flight.unpark(Instant::now());
-        match self.waiting().await {
+        match db::patiently(self.waiting()).await {
             Ok((rows, may_hold_more)) => {
                 self.backlog = rows;
                 self.may_hold_more = may_hold_more;
@@ -248,7 +253,7 @@ impl Sender {
                 break;
             }
         }
-        match self.payloads(&ids).await {
+        match db::patiently(self.payloads(&ids)).await {
             Ok(rows) => rows.into_iter().for_each(|row| self.send(wire, row)),
             Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
         }
@@ -292,7 +297,7 @@ impl Sender {
 
     /// Says up to when everything has been acknowledged, if that has moved.
     async fn tell_complete_through(&mut self, wire: &Wire) {
-        let at = match self.horizon().await {
+        let at = match db::patiently(self.horizon()).await {
             Ok(at) => at,
             Err(error) => {
                 tracing::warn!(%error, "the outbox cannot be read");

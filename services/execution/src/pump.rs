@@ -8,7 +8,7 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use chassis::{Result, Shutdown, db};
+use chassis::{Result, Shutdown, db, fail_point};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -77,12 +77,15 @@ impl Pump {
             .filter(|(_, starts)| *starts)
             .count();
         let room = AT_ONCE.saturating_sub(in_flight.len()) as i64;
-        let mut conn = db::acquire(&self.pool).await?;
-        let mut due = commands::due_commands(&mut conn, &in_flight, false, room).await?;
-        let left = room - due.len() as i64;
-        let starting = left.min(STARTS.saturating_sub(starts) as i64);
-        due.extend(commands::due_commands(&mut conn, &in_flight, true, starting).await?);
-        drop(conn);
+        let due = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            let mut due = commands::due_commands(&mut conn, &in_flight, false, room).await?;
+            let left = room - due.len() as i64;
+            let starting = left.min(STARTS.saturating_sub(starts) as i64);
+            due.extend(commands::due_commands(&mut conn, &in_flight, true, starting).await?);
+            Ok(due)
+        });
+        let due = due.await?;
         let count = due.len();
         for row in due {
             let entry = (row.id, row.kind == committer::START);
@@ -128,6 +131,7 @@ impl Pump {
 /// Does what a row asks for. One that cannot be done now stays, and is not seen for a while.
 async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
     let id = row.id;
+    fail_point!("pump.before_take_up");
     let done = if row.kind == committer::KEPT {
         kept::announce(&pool, &committer, id, row.execution_id).await
     } else {
@@ -136,6 +140,7 @@ async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
             Err(error) => Err(error),
         }
     };
+    fail_point!("pump.after_take_up");
     let Err(error) = done else { return };
     tracing::warn!(%id, %error, "a command between executions is tried again later");
     let put_off = async {
@@ -143,7 +148,7 @@ async fn submit(pool: PgPool, committer: Committer, row: CommandRow) {
         commands::put_off_command(&mut conn, id).await?;
         Ok::<_, chassis::Error>(())
     };
-    if let Err(error) = put_off.await {
+    if let Err(error) = db::patiently(put_off).await {
         tracing::warn!(%id, %error, "it could not be put off");
     }
 }

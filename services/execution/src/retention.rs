@@ -45,10 +45,12 @@ pub async fn run(pool: PgPool, policy: Policy, shutdown: Shutdown) {
 
 /// Purges all that is due.
 async fn pass(pool: &PgPool, policy: Policy) -> Result<()> {
-    let mut conn = db::acquire(pool).await?;
-    bulk::forget(&mut conn).await?;
-    drop(conn);
-    let horizons = horizons(pool, policy).await?;
+    let forgotten = db::patiently(async {
+        let mut conn = db::acquire(pool).await?;
+        Ok(bulk::forget(&mut conn).await?)
+    });
+    forgotten.await?;
+    let horizons = db::patiently(horizons(pool, policy)).await?;
     if horizons.executions < horizons.policy {
         let until = horizons.executions;
         tracing::warn!(

@@ -48,7 +48,8 @@ pub async fn run(pool: PgPool, shutdown: Shutdown) {
         .await
         .is_some()
     {
-        let measured = soft.run_until_cancelled(measure(&pool, &gauges, round % SELDOM == 0));
+        let measured =
+            soft.run_until_cancelled(db::patiently(measure(&pool, &gauges, round % SELDOM == 0)));
         if let Some(Err(error)) = measured.await {
             tracing::warn!(%error, "what is stuck was not counted");
         }

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use chassis::{Error, Result, Shutdown, db};
+use chassis::{Error, Result, Shutdown, db, fail_point};
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -48,7 +49,7 @@ pub async fn run(pool: PgPool, committer: Committer, shutdown: Shutdown) {
         };
         if tidied.elapsed() > HOUSEKEEPING {
             tidied = Instant::now();
-            if let Err(error) = tidy(&timers.pool).await {
+            if let Err(error) = db::patiently(tidy(&timers.pool)).await {
                 tracing::warn!(%error, "old request ids and signals stay a little longer");
             }
         }
@@ -107,21 +108,33 @@ impl Timers {
             }
             let others = self.others();
             let room = self.at_once.saturating_sub(self.in_flight.len());
-            let mut conn = db::acquire(&self.pool).await?;
-            let now = load::clock(&mut conn).await?;
             let limit = CHOICE * room + others.len();
-            let due = load::due_waits(&mut conn, now, limit as i64).await?;
+            let (now, due) = db::patiently(self.look(limit)).await?;
             let due = self.pick(due, &others, room);
             if due.is_empty() {
-                let next = load::next_wake(&mut conn, now).await?;
-                let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
-                return Ok(next.unwrap_or(NAP).min(NAP));
+                return db::patiently(self.nap(now)).await;
             }
-            drop(conn);
+            fail_point!("timers.due");
             for id in due {
                 self.submit(id);
             }
         }
+    }
+
+    /// What is due, and now.
+    async fn look(&self, limit: usize) -> Result<(DateTime<Utc>, Vec<Uuid>)> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let now = load::clock(&mut conn).await?;
+        let due = load::due_waits(&mut conn, now, limit as i64).await?;
+        Ok((now, due))
+    }
+
+    /// How long nothing else will be due.
+    async fn nap(&self, now: DateTime<Utc>) -> Result<Duration> {
+        let mut conn = db::acquire(&self.pool).await?;
+        let next = load::next_wake(&mut conn, now).await?;
+        let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
+        Ok(next.unwrap_or(NAP).min(NAP))
     }
 
     /// What is not taken up, though it is due.

@@ -166,7 +166,9 @@ async fn serve(
     let listener = listen(address, &variable).await?;
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
-    Ok(run(listener, shutdown).await?)
+    run(listener, shutdown.clone()).await?;
+    // A loop that died has stopped it, too.
+    Ok(shutdown.outcome()?)
 }
 
 /// Whether the operator has to change something, rather than the machine to try again.

@@ -40,7 +40,7 @@ pub struct Config {
     )]
     pub execution_addr: String,
 
-    /// Database connections at most.
+    /// Database connections at most, beside the one by which the service watches the database.
     #[arg(
         long = "reporting-connections",
         env = "WFP_REPORTING_CONNECTIONS",

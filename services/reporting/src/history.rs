@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::client::Peer;
-use chassis::{Result, db};
+use chassis::{Result, db, fail_point};
 use chrono::TimeDelta;
 use model::event::ExecutionEvents;
 use proto::execution::v1::history_service_client::HistoryServiceClient;
@@ -99,11 +99,12 @@ impl Repair {
 
     /// Settles what has been held for longer than `patience`.
     pub async fn step(&mut self, patience: TimeDelta) -> Result<()> {
-        let places = {
+        let places = db::patiently(async {
             let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
-            store::held::older_than(&mut conn, now - patience, MOST_EXECUTIONS).await?
-        };
+            store::held::older_than(&mut conn, now - patience, MOST_EXECUTIONS).await
+        });
+        let places = places.await?;
         if places.is_empty() {
             return Ok(());
         }
@@ -115,8 +116,9 @@ impl Repair {
                 break;
             }
             apply(&self.pool, batch).await?;
+            fail_point!("repair.applied");
         }
-        self.park(&places).await
+        db::patiently(self.park(&places)).await
     }
 
     async fn park(&self, places: &[Place]) -> Result<()> {

@@ -116,6 +116,8 @@ impl Loops {
             None => return,
         }
         readiness.set(true);
+        let watching = db::watch(pool.clone(), readiness, soft.clone());
+        shutdown.spawn_loop("reporting.database", watching);
         shutdown.spawn_loop("reporting.reports", self.materializer.run(soft.clone()));
         shutdown.spawn_loop("reporting.repair", self.repair.run(soft.clone()));
         self.writer.run(pool, soft).await;

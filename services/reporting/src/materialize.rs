@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chassis::{Result, db};
+use chassis::{Result, db, fail_point};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
@@ -61,18 +61,19 @@ impl Materializer {
     pub async fn step(&mut self) -> Result<()> {
         // Before the marks are read: whatever was counted up to here has left its mark.
         let complete = *self.complete.borrow();
-        let (now, stale, held) = {
+        let look = db::patiently(async {
             let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
             let held = store::held::older_than(&mut conn, now, MOST_HELD).await?;
-            (now, store::stale::list(&mut conn).await?, held)
-        };
+            Ok((now, store::stale::list(&mut conn).await?, held))
+        });
+        let (now, stale, held) = look.await?;
         self.lag.record_backlog(stale.len(), held.len());
         for days in stale.chunks(DAYS).map(<[_]>::to_vec) {
             db::transaction(&self.pool, async move |conn| write(conn, &days).await).await?;
         }
-        if complete > self.shown && self.shows(&stale, &held).await? {
-            self.advance(complete).await?;
+        if complete > self.shown && db::patiently(self.shows(&stale, &held)).await? {
+            db::patiently(self.advance(complete)).await?;
         }
         if let Some(shown) = self.shown {
             self.lag.record_shown(now, shown);
@@ -111,6 +112,7 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .map(|period| (period, period.id()))
         .collect();
     store::periods::claim(conn, &periods).await?;
+    fail_point!("reports.claimed");
 
     let needed: BTreeSet<(Uuid, NaiveDate)> = periods
         .keys()
@@ -132,5 +134,6 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .map(|(period, sums)| (periods[period], sums.metrics()))
         .collect();
     store::periods::write(conn, &metrics).await?;
+    fail_point!("reports.before_clear");
     store::stale::clear(conn, stale).await
 }

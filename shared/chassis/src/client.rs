@@ -16,8 +16,8 @@ use tonic_tracing_opentelemetry::middleware::client::{OtelGrpcLayer, OtelGrpcSer
 use tower::{Layer, Service};
 
 use crate::auth::ServiceKey;
-use crate::deadline;
 use crate::error::{Error, Result};
+use crate::{clock, deadline};
 
 /// For calls that set no deadline themselves: how long until the answer, or the stream, begins.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ impl Service<Request<Body>> for Peer {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let limit = deadline::of(request.headers()).unwrap_or(PATIENCE);
-        let authorization = self.identity.authorization(Utc::now());
+        let authorization = self.identity.authorization(clock::now());
         let authorization = match authorization {
             Ok(value) => value,
             Err(error) => return Box::pin(async { Ok(error.into_http()) }),

@@ -1,22 +1,29 @@
 //! The way to PostgreSQL. A service works in its own role whatever it logs in as, and no connection
 //! goes back to the pool with a transaction open: what another caller then writes would be lost.
 
+mod loan;
+mod watch;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::BoxFuture;
 use crate::error::{Error, Result, is_outage};
 
+pub use loan::{Loan, Transaction};
+pub use watch::watch;
+
 /// How often a transaction is run before a conflict is reported to its caller.
 const ATTEMPTS: u32 = 5;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than any statement lasts; a connection that is silent for so long is dead, whatever TCP believes.
+const PATIENCE: Duration = Duration::from_secs(35);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -72,21 +79,30 @@ pub fn open(config: &DbConfig) -> Result<PgPool> {
 }
 
 /// A connection of the pool; fails after 5 s if none is free.
-pub fn acquire(pool: &PgPool) -> BoxFuture<'_, Result<PoolConnection<Postgres>>> {
-    Box::pin(async { Ok(pool.acquire().await?) })
+pub fn acquire(pool: &PgPool) -> BoxFuture<'_, Result<Loan>> {
+    Box::pin(async { Ok(Loan::of(pool.acquire().await?)) })
+}
+
+/// Gives work that only waits for the database up when it must be waiting in vain: a peer that vanished without a word
+/// never answers. Loops, which nobody else cuts short, do all their work so; `transaction` does by itself.
+pub async fn patiently<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::database_unavailable()),
+    }
 }
 
 /// A transaction that sees one state of the database throughout and changes nothing: for answers that
 /// are put together from several statements.
-pub fn snapshot(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
+pub fn snapshot(pool: &PgPool) -> BoxFuture<'_, Result<Transaction>> {
     const BEGIN: &str = "begin isolation level repeatable read, read only";
-    Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
+    Box::pin(async { Ok(Transaction::begin(acquire(pool).await?, BEGIN).await?) })
 }
 
 /// A transaction that finds every row by its key. Its statements are planned once, and never as a walk over a table: one
 /// that was small, or whose statistics are old, would make that look cheap, and grow.
-pub fn keyed(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
-    Box::pin(async { Ok(pool.begin_with(BEGIN_KEYED).await?) })
+pub fn keyed(pool: &PgPool) -> BoxFuture<'_, Result<Transaction>> {
+    Box::pin(async { Ok(Transaction::begin(acquire(pool).await?, BEGIN_KEYED).await?) })
 }
 
 const BEGIN_KEYED: &str = "begin; set local plan_cache_mode = force_generic_plan; \
@@ -95,10 +111,10 @@ const BEGIN_KEYED: &str = "begin; set local plan_cache_mode = force_generic_plan
 
 /// As [`snapshot`], for lists: each statement is planned for the values at hand. Optional restrictions
 /// make a plan for all values one that walks the whole table.
-pub fn listing(pool: &PgPool) -> BoxFuture<'_, Result<Transaction<'static, Postgres>>> {
+pub fn listing(pool: &PgPool) -> BoxFuture<'_, Result<Transaction>> {
     const BEGIN: &str = "begin isolation level repeatable read, read only; \
                          set local plan_cache_mode = force_custom_plan";
-    Box::pin(async { Ok(pool.begin_with(BEGIN).await?) })
+    Box::pin(async { Ok(Transaction::begin(acquire(pool).await?, BEGIN).await?) })
 }
 
 async fn take_role(conn: &mut PgConnection, role: &'static str) -> Result<(), sqlx::Error> {
@@ -210,7 +226,7 @@ async fn repeat<T>(
             conn: acquire(pool).await?,
             clean: false,
         };
-        match lent.run(begin, &mut work).await {
+        match patiently(lent.run(begin, &mut work)).await {
             Err(error) if error.is_conflict() && attempt < ATTEMPTS => {
                 tokio::time::sleep(Duration::from_millis(5) * attempt * attempt).await;
                 attempt += 1;
@@ -222,7 +238,7 @@ async fn repeat<T>(
 
 /// A connection that ends with the loan, unless its transaction is known to have ended.
 struct Lent {
-    conn: PoolConnection<Postgres>,
+    conn: Loan,
     clean: bool,
 }
 
@@ -235,12 +251,16 @@ impl Lent {
         let mut transaction = self.conn.begin_with(begin).await?;
         let done = work(&mut transaction).await;
         let ended = match done {
-            Ok(_) => transaction.commit().await,
+            Ok(_) => {
+                crate::fail_point!("transaction.before_commit");
+                transaction.commit().await
+            }
             Err(_) => transaction.rollback().await,
         };
         self.clean = ended.is_ok();
         let value = done?;
         ended?;
+        crate::fail_point!("transaction.after_commit");
         Ok(value)
     }
 }

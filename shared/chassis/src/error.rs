@@ -116,6 +116,13 @@ impl Error {
         Self::new(Code::ResourceExhausted, reason, message).retry_after(retry_after)
     }
 
+    pub(crate) fn database_unavailable() -> Self {
+        Self::unavailable(
+            "DATABASE_UNAVAILABLE",
+            "the database does not answer in time",
+        )
+    }
+
     /// Nothing is wrong with the request: the same one may succeed a little later.
     pub fn unavailable(reason: &'static str, message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, reason, message).retry_after(RETRY_SOON)
@@ -249,10 +256,7 @@ pub(crate) fn is_outage(sqlstate: &str) -> bool {
 
 fn outage(error: &sqlx::Error) -> Error {
     tracing::warn!(%error, "the database does not answer");
-    Error::unavailable(
-        "DATABASE_UNAVAILABLE",
-        "the database does not answer in time",
-    )
+    Error::database_unavailable()
 }
 
 impl From<Error> for Status {

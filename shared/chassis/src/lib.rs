@@ -4,10 +4,13 @@
 pub mod auth;
 pub mod bootstrap;
 pub mod client;
+pub mod clock;
 pub mod config;
 pub mod db;
 mod deadline;
 pub mod error;
+#[cfg(feature = "faults")]
+pub mod fault;
 pub mod filter;
 pub mod idempotency;
 pub mod input;
@@ -23,3 +26,18 @@ pub use error::{Error, Result, Violation};
 /// that it awaits, in every crate that awaits it.
 pub use futures_util::future::BoxFuture;
 pub use shutdown::Shutdown;
+
+/// A point at which the fault suite can kill or pause the process; nothing in any other build.
+#[cfg(feature = "faults")]
+#[macro_export]
+macro_rules! fail_point {
+    ($name:literal) => {
+        $crate::fault::reach($name).await
+    };
+}
+
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+macro_rules! fail_point {
+    ($name:literal) => {};
+}

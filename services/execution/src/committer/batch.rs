@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::idempotency::RequestKey;
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, db, fail_point};
 use futures_util::FutureExt;
 use model::graph::Graph;
 use serde_json::Value;
@@ -77,7 +77,7 @@ async fn repeat(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict>>
     let mut tries = 1;
     loop {
         // A command that makes the engine panic must fail alone, like one that the database refuses.
-        match AssertUnwindSafe(transact(shared, batch))
+        match AssertUnwindSafe(db::patiently(transact(shared, batch)))
             .catch_unwind()
             .await
         {
@@ -107,6 +107,7 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
     let asked = Asked::lock(&mut tx, batch).await?;
     let mut handing = Handing::new();
     let found = load::lock(shared, &mut tx, &ids, &wait_ids).await?;
+    fail_point!("committer.locked");
     // Before earlier calls are read: a repetition that has waited for its first call here must find it.
     let business_keys = Keys::lock(&mut tx, batch).await?;
     let kept_signals = KeptSignals::look(&mut tx, batch, &found).await?;
@@ -151,10 +152,13 @@ async fn transact(shared: &Arc<Shared>, batch: &[Pending]) -> Result<Vec<Verdict
         // The same request has just been committed by somebody else: start over and find it.
         return Err(Error::conflict("a concurrent repetition came first"));
     }
+    fail_point!("committer.before_write");
     rows.write(&mut tx).await?;
     unit.asked.forget(&mut tx).await?;
     unit.kept_signals.forget(&mut tx).await?;
+    fail_point!("committer.before_commit");
     tx.commit().await?;
+    fail_point!("committer.after_commit");
     for verdict in &mut verdicts {
         if let Verdict::Done(done) = verdict {
             done.born = rows.born_as(done.execution_id);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, db, fail_point};
 use model::event::ExecutionEvents;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -42,6 +42,7 @@ async fn apply_once(conn: &mut PgConnection, parts: &[Arc<ExecutionEvents>]) -> 
         .map(|id| execution_report_id(*id))
         .collect();
     let ledgers = store::ledgers::lock(conn, &ids).await?;
+    fail_point!("counting.locked");
     let held = store::held::of(conn, &executions).await?;
     let held: Vec<_> = held
         .iter()
@@ -125,9 +126,11 @@ impl Plan {
         if !self.new.is_empty() && store::ledgers::insert(conn, &self.new).await? < self.new.len() {
             return Err(Error::unavailable(LEDGER_RACED, "another sender was first"));
         }
+        fail_point!("counting.ledgers_made");
         if !self.grown.is_empty() {
             store::ledgers::update(conn, &self.grown).await?;
         }
+        fail_point!("counting.ledgers_grown");
         if !self.ahead.is_empty() {
             let (places, payloads): (Vec<_>, Vec<_>) = self.ahead.into_iter().unzip();
             store::held::hold(conn, &places, &payloads).await?;
@@ -146,7 +149,9 @@ impl Plan {
             .collect();
         days.dedup();
         let (workflow_ids, dates): (Vec<_>, Vec<_>) = days.into_iter().unzip();
+        fail_point!("counting.before_figures");
         store::figures::add(conn, self.changes).await?;
+        fail_point!("counting.before_mark");
         store::stale::mark(conn, &workflow_ids, &dates, Uuid::now_v7()).await
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, db, fail_point};
 use chrono::{DateTime, Utc};
 use model::event::ExecutionEvents;
 use sqlx::PgPool;
@@ -60,7 +60,9 @@ impl Writer {
             {
                 return;
             }
+            fail_point!("counting.before_ack");
             self.acknowledge(batch);
+            fail_point!("counting.after_ack");
         }
     }
 
@@ -136,7 +138,7 @@ pub async fn settle(pool: &PgPool, rows: &[Row]) -> Result<()> {
             .add(encode(&events), error.message());
     }
     for (row, aside) in aside {
-        aside.park(pool, rows[row].id).await?;
+        db::patiently(aside.park(pool, rows[row].id)).await?;
     }
     Ok(())
 }

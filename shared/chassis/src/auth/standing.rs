@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::future::BoxFuture;
 use model::status::Role;
 use tokio::sync::Mutex;
@@ -250,7 +249,7 @@ impl Revocations {
                 Ok(())
             }
             Caller::ApiKey(key) if self.ended.contains(&key.id) => Err(revoked()),
-            Caller::ApiKey(key) if key.expires_at.is_some_and(|at| at <= Utc::now()) => {
+            Caller::ApiKey(key) if key.expires_at.is_some_and(|at| at <= crate::clock::now()) => {
                 Err(expired())
             }
             Caller::ApiKey(_) | Caller::Internal(_) => Ok(()),

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chrono::Utc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -26,9 +25,13 @@ use tracing::Instrument;
 use super::watched::Watched;
 use super::{Limits, Readiness, table};
 use crate::auth::{Access, AccessTable, Verifier};
-use crate::deadline;
 use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
+use crate::{clock, deadline};
+
+/// No handler works, or waits, for longer: one that does waits in vain, for a database that has vanished. How long its
+/// stream lasts is another matter.
+const LONGEST: Duration = Duration::from_secs(120);
 
 #[derive(Clone)]
 pub(super) struct EdgeLayer(Arc<Rules>);
@@ -192,7 +195,10 @@ impl Rules {
         let streams = self.streams.contains(path);
         let mut refusal: Refusal = std::future::pending().boxed();
         if access != Access::Open {
-            let caller = self.verifier.caller(request.headers(), Utc::now()).await?;
+            let caller = self
+                .verifier
+                .caller(request.headers(), clock::now())
+                .await?;
             access.check(&caller)?;
             refusal = self.verifier.refusal(caller.clone(), access).boxed();
             request.extensions_mut().insert(caller);
@@ -215,15 +221,16 @@ impl Rules {
         let gone = gone.drop_guard();
         let work = async move {
             let _place = place;
-            let Ok(response) = routes.call(request).await;
-            response
+            tokio::time::timeout(LONGEST, routes.call(request)).await
         };
         let work = async move { caller.during(work).await };
         let handler = self.tasks.spawn(work.in_current_span());
         let response = tokio::select! {
             biased;
             done = handler => {
-                done.map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?
+                let done = done.map_err(|crash| Error::internal(format_args!("a handler died: {crash}")))?;
+                let Ok(response) = done.map_err(|_| Error::deadline_exceeded())?;
+                response
             }
             error = &mut refusal => return Err(error),
         };

@@ -114,6 +114,29 @@ async fn dropped_transaction_leaves_no_session_in_one() {
     }
 }
 
+#[tokio::test]
+async fn transaction_that_is_dropped_or_never_begun_takes_nothing_from_the_next_caller() {
+    let database = Database::new().await;
+    let mut admin = admin(&database).await;
+    for polls in 1..=12 {
+        let pool = pool_of_one(&database);
+        if let Some(begun) = Impatient(Box::pin(db::keyed(&pool)), polls).await {
+            let mut lost = begun.expect("the database is up");
+            insert(&mut lost, 1).await.expect("written");
+        }
+        let mut kept = db::keyed(&pool).await.expect("the connection is free");
+        insert(&mut kept, 2).await.expect("written");
+        kept.commit().await.expect("committed");
+        let seen = number(&mut admin, "select count(*) from canary where v = 2").await;
+        assert_eq!(seen, polls as i64, "after {polls} polls");
+        pool.close().await;
+    }
+    assert_eq!(
+        number(&mut admin, "select count(*) from canary where v = 1").await,
+        0
+    );
+}
+
 /// Lets the others of this thread (the server, the connection) have so many turns.
 async fn pass(turns: u32) {
     for _ in 0..turns {
