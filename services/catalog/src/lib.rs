@@ -19,7 +19,7 @@ mod working_copy;
 use std::sync::Arc;
 
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
-use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::server::{Gate, Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
 use proto::catalog::v1::api_key_service_server::{ApiKeyServiceServer, SERVICE_NAME as API_KEY};
 use proto::catalog::v1::audit_service_server::{AuditServiceServer, SERVICE_NAME as AUDIT};
@@ -98,6 +98,8 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         ],
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
+        gate: Gate::default(),
+        patient: &[],
         limits: Limits::default(),
     });
     // Refused settings end the process as what they are: there is nothing to drain yet.

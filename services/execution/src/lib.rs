@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::client::Peer;
-use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::server::{Gate, Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -105,7 +105,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         leaser,
         retention: config.retention(),
         pool,
-        committer,
+        committer: committer.clone(),
         reporting,
         outbox,
         commands,
@@ -125,9 +125,21 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         serving: rpc::SERVING.to_vec(),
         readiness,
         shutdown,
+        gate: gate(&committer),
+        patient: &["/workflow.execution.v1.JobService/ActivateJobs"],
         limits: Limits::default(),
     })
     .await
+}
+
+/// Refuses starts while too many wait, before they cost anything.
+fn gate(committer: &Committer) -> Gate {
+    let starts = committer.gate().clone();
+    Gate::new(move |path| match path {
+        "/workflow.execution.v1.ExecutionService/StartExecution"
+        | "/workflow.execution.v1.ExecutionService/BatchStartExecutions" => starts.check(),
+        _ => Ok(()),
+    })
 }
 
 /// What goes on beside the calls.

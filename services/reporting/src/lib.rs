@@ -18,7 +18,7 @@ mod tests;
 
 use chassis::auth::{ServiceKey, Standing, UserKeys, Verifier};
 use chassis::client::Peer;
-use chassis::server::{Limits, Readiness, Server, serve};
+use chassis::server::{Gate, Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Result, Shutdown, db};
 use proto::reporting::v1::report_service_server::{self, ReportServiceServer};
 use proto::reporting::v1::step_event_service_server::{self, StepEventServiceServer};
@@ -90,6 +90,8 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
         ],
         readiness,
         shutdown,
+        gate: Gate::default(),
+        patient: &[],
         limits: Limits::default(),
     })
     .await

@@ -11,6 +11,8 @@ mod handing;
 mod kept_signals;
 mod load;
 mod locks;
+mod pace;
+mod queue;
 mod refusal;
 mod rows;
 mod starts;
@@ -19,8 +21,9 @@ mod tests;
 mod waits;
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chassis::server::CallerGone;
 use chassis::{Error, Result, Shutdown};
 use model::graph::Graph;
 use sqlx::PgPool;
@@ -33,13 +36,14 @@ use crate::dispatch::Dispatch;
 use crate::engine::Actor;
 use crate::outbox::OutboxRow;
 
+use queue::{Inbox, Place, Queue};
+
 pub use command::{
     Action, BusinessKey, Command, Done, KeyPolicy, NewExecution, Origin, Restart, Target,
 };
 pub use commands::{KEPT, START, read as read_command};
+pub use queue::Gate;
 
-/// Commands that may wait; more are refused, so that callers feel the load instead of memory.
-const QUEUE: usize = 8192;
 /// Commands of one transaction.
 pub const BATCH: usize = 512;
 /// Writers: while one commits, the other gathers. More only compete for the database's processors.
@@ -50,6 +54,8 @@ const CROWD: usize = 64;
 /// How often a command is put off because somebody else holds its execution, and for how long.
 const BUSY_TRIES: u32 = 1000;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+/// The reason of a command that was put off too often.
+pub const BUSY: &str = "EXECUTION_BUSY";
 
 /// Where waiters learn that a look at the tables is worth while. Never the truth: other replicas commit,
 /// too.
@@ -68,7 +74,7 @@ pub struct Hints {
 /// A cheap handle on the queue.
 #[derive(Clone)]
 pub struct Committer {
-    queue: mpsc::Sender<Pending>,
+    queue: Queue,
 }
 
 /// A command and who waits for it.
@@ -83,6 +89,10 @@ struct Pending {
     /// For starts: why it may not start, unless it repeats an earlier one.
     barred: Option<Error>,
     busy: u32,
+    /// For starts that are counted: given back when it is answered.
+    place: Option<Place>,
+    /// Whether its caller still waits for it.
+    caller: CallerGone,
     /// The caller's span: a batch is traced with its first one.
     span: tracing::Span,
     reply: Option<Reply>,
@@ -95,7 +105,7 @@ type Reply = Box<dyn FnOnce(Result<Done>) + Send + Sync>;
 struct Shared {
     pool: PgPool,
     definitions: Definitions,
-    queue: mpsc::Sender<Pending>,
+    queue: Queue,
     outbox: mpsc::Sender<OutboxRow>,
     hints: Hints,
     cache: Mutex<cache::Cache>,
@@ -112,7 +122,7 @@ impl Committer {
         hints: Hints,
         shutdown: &Shutdown,
     ) -> Self {
-        let (queue, commands) = mpsc::channel(QUEUE);
+        let (queue, inbox) = queue::queue();
         let shared = Arc::new(Shared {
             pool,
             definitions,
@@ -122,12 +132,17 @@ impl Committer {
             cache: Mutex::default(),
             committing: watch::Sender::default(),
         });
-        let commands = Arc::new(tokio::sync::Mutex::new(commands));
+        let inbox = Arc::new(tokio::sync::Mutex::new(inbox));
         for _ in 0..WRITERS {
-            let writer = write(shared.clone(), commands.clone(), shutdown.clone());
+            let writer = write(shared.clone(), inbox.clone(), shutdown.clone());
             shutdown.spawn_loop("committer", writer);
         }
         Self { queue }
+    }
+
+    /// Where starts are refused while too many wait.
+    pub fn gate(&self) -> &Gate {
+        &self.queue.gate
     }
 
     /// Does one thing; returns after it is durable, or was refused without a trace.
@@ -161,26 +176,14 @@ impl Committer {
 
     fn put(&self, command: Command, row: Option<Uuid>, reply: Reply) {
         let pending = Pending {
-            command,
             row,
             id: Uuid::now_v7(),
-            graph: None,
-            barred: None,
-            busy: 0,
-            span: tracing::Span::current(),
+            caller: CallerGone::current(),
             reply: Some(reply),
+            ..Pending::of(command)
         };
-        match self.queue.try_send(pending) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(pending)) => {
-                pending.answer(Err(Error::exhausted(
-                    "TOO_BUSY",
-                    "too many changes are waiting to be written",
-                    Duration::from_secs(1),
-                )));
-            }
-            Err(mpsc::error::TrySendError::Closed(pending)) => pending.answer(Err(stopping())),
-        }
+        // Why it was refused, it has been told.
+        let _ = self.queue.put(pending);
     }
 }
 
@@ -189,22 +192,22 @@ fn stopping() -> Error {
 }
 
 /// A writer: what arrived during one transaction is the next one.
-async fn write(
-    shared: Arc<Shared>,
-    commands: Arc<tokio::sync::Mutex<mpsc::Receiver<Pending>>>,
-    shutdown: Shutdown,
-) {
+async fn write(shared: Arc<Shared>, inbox: Arc<tokio::sync::Mutex<Inbox>>, shutdown: Shutdown) {
     loop {
         let batch = {
-            let mut commands = commands.lock().await;
-            let batch = gather(&shared, &mut commands, &shutdown).await;
+            let mut inbox = inbox.lock().await;
+            let batch = gather(&shared, &mut inbox, &shutdown).await;
             shared.committing.send_modify(|writers| *writers += 1);
             batch
         };
         let is_last = batch.is_empty();
-        if !is_last {
+        let batch = shared.queue.gate.without_abandoned(batch);
+        if !batch.is_empty() {
+            let starts = batch.iter().filter(|it| it.is_start()).count();
+            let begun = Instant::now();
             let span = span(&batch);
             batch::commit(&shared, batch).instrument(span).await;
+            shared.queue.gate.note(starts, begun.elapsed());
         }
         shared.committing.send_modify(|writers| *writers -= 1);
         if is_last {
@@ -215,11 +218,7 @@ async fn write(
 
 /// What is written next: all that is there, once the other writer has committed or the batch is worth a
 /// transaction beside that one. Nothing if the service stops.
-async fn gather(
-    shared: &Shared,
-    commands: &mut mpsc::Receiver<Pending>,
-    shutdown: &Shutdown,
-) -> Vec<Pending> {
+async fn gather(shared: &Shared, inbox: &mut Inbox, shutdown: &Shutdown) -> Vec<Pending> {
     let mut committing = shared.committing.subscribe();
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -227,11 +226,10 @@ async fn gather(
         if batch.len() >= CROWD || (is_alone && !batch.is_empty()) {
             return batch;
         }
-        let room = BATCH - batch.len();
         tokio::select! {
             biased;
             // What was accepted is written even while stopping; callers still wait for it.
-            received = commands.recv_many(&mut batch, room) => if received == 0 { return batch },
+            more = inbox.more(&mut batch) => if !more { return batch },
             () = shutdown.soft.cancelled(), if batch.is_empty() => return batch,
             _ = committing.changed() => {}
         }
@@ -249,6 +247,22 @@ fn span(batch: &[Pending]) -> tracing::Span {
 }
 
 impl Pending {
+    /// For which nobody waits.
+    fn of(command: Command) -> Self {
+        Self {
+            command,
+            row: None,
+            id: Uuid::nil(),
+            graph: None,
+            barred: None,
+            busy: 0,
+            place: None,
+            caller: CallerGone::default(),
+            span: tracing::Span::current(),
+            reply: None,
+        }
+    }
+
     /// Whether only the catalog knows what it would run.
     fn asks_the_catalog(&self) -> bool {
         self.runs().is_some() && self.graph.is_none() && self.barred.is_none()
@@ -275,15 +289,13 @@ impl Pending {
     fn put_off(mut self, shared: &Arc<Shared>) {
         self.busy += 1;
         if self.busy > BUSY_TRIES {
-            let busy = Error::unavailable("EXECUTION_BUSY", "somebody else is changing it");
+            let busy = Error::unavailable(BUSY, "somebody else is changing it");
             return self.answer(Err(busy));
         }
         let queue = shared.queue.clone();
         tokio::spawn(async move {
             tokio::time::sleep(BUSY_PAUSE).await;
-            if let Err(refused) = queue.send(self).await {
-                refused.0.answer(Err(stopping()));
-            }
+            queue.put_back(self).await;
         });
     }
 }
@@ -291,20 +303,11 @@ impl Pending {
 impl Shared {
     /// Goes on with an execution that used up its slice. If the queue is full, the timer loop does.
     fn resume(&self, execution_id: Uuid) {
-        let _ = self.queue.try_send(Pending {
-            command: Command {
-                target: Target::Execution(execution_id),
-                action: Action::Resume,
-                request: None,
-                actor: Actor::default(),
-            },
-            row: None,
-            id: Uuid::nil(),
-            graph: None,
-            barred: None,
-            busy: 0,
-            span: tracing::Span::current(),
-            reply: None,
-        });
+        let _ = self.queue.put(Pending::of(Command {
+            target: Target::Execution(execution_id),
+            action: Action::Resume,
+            request: None,
+            actor: Actor::default(),
+        }));
     }
 }

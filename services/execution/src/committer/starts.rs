@@ -9,7 +9,7 @@ use chassis::Error;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::{Pending, Shared, stopping};
+use super::{Pending, Shared};
 
 /// How long a batch waits for the catalog. Starts that take longer come back when they are prepared, so that
 /// a catalog that is silent stops nothing but them.
@@ -36,9 +36,7 @@ pub(super) async fn ready(shared: &Arc<Shared>, batch: Vec<Pending>) -> Vec<Pend
     let queue = shared.queue.clone();
     tokio::spawn(async move {
         for pending in preparing.await {
-            if let Err(refused) = queue.send(pending).await {
-                refused.0.answer(Err(stopping()));
-            }
+            queue.put_back(pending).await;
         }
     });
     batch

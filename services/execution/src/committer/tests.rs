@@ -46,7 +46,7 @@ async fn silent_catalog_stops_nothing_but_starts() {
         let _silent = listener.accept().await.unwrap();
         let second = committer.submit(start());
         let other = async {
-            while committer.queue.capacity() < QUEUE {
+            while committer.queue.waiting_starts() > 0 {
                 tokio::task::yield_now().await;
             }
             let reason = String::new();
@@ -113,4 +113,31 @@ async fn of_two_replicas_one_starts_the_execution_of_a_key() {
             (one, again) => panic!("{one:?}, and again {again:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn start_whose_caller_has_left_is_not_begun() {
+    let stage = Stage::new().await;
+    let workflow_id = stage.publish(1, &[("pack", "pack", json!({}))]).await;
+    let replica = stage.replica();
+    let open = replica.start(workflow_id, json!({})).await;
+    let gone = CallerGone::default();
+    gone.0.cancel();
+    let new = NewExecution {
+        workflow_id,
+        ..NewExecution::default()
+    };
+    let start = command(Target::New(Box::new(new)), Action::Start);
+    let refused = gone.during(replica.committer.submit(start)).await;
+    assert_eq!(refused.unwrap_err().reason(), "CALLER_GONE");
+    let all = "select id from execution.workflow_executions";
+    assert_eq!(stage.world.rows(all).await.len(), 1);
+    // What has begun is another matter.
+    let cancel = Action::Cancel {
+        reason: String::new(),
+        compensate: false,
+    };
+    let cancel = command(Target::Execution(open), cancel);
+    gone.during(replica.committer.submit(cancel)).await.unwrap();
+    assert_eq!(stage.status(open).await.0, "CANCELLED");
 }

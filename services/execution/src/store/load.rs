@@ -228,12 +228,22 @@ pub async fn keep_definition(
     .map(drop)
 }
 
-/// Waits whose instant has come, the earliest first.
-pub async fn due_waits(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+/// Waits whose instant has come, without `others`: of the earliest ones, those that `seed` picks.
+pub async fn due_waits(
+    conn: &mut PgConnection,
+    others: &[Uuid],
+    seed: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "-- execution.due_waits
-        select id from execution.waits where wake_at <= clock_timestamp()
-        order by wake_at limit $1",
+        r#"-- execution.due_waits
+        select id as "id!"
+        from (select id from execution.waits
+              where wake_at <= clock_timestamp() and id <> all($1)
+              order by wake_at limit 4 * $3::bigint) due
+        order by uuid_hash_extended(id, $2) limit $3::bigint"#,
+        others,
+        seed,
         limit,
     )
     .fetch_all(conn)
@@ -267,12 +277,13 @@ pub async fn signal_waits(
     .await
 }
 
-/// How many milliseconds until the next instant, negative if it has passed.
-pub async fn next_wake(conn: &mut PgConnection) -> sqlx::Result<Option<f64>> {
+/// How many milliseconds until the next instant, negative if it has passed; without `others`.
+pub async fn next_wake(conn: &mut PgConnection, others: &[Uuid]) -> sqlx::Result<Option<f64>> {
     sqlx::query_scalar!(
         r#"-- execution.next_wake
         select (extract(epoch from min(wake_at) - clock_timestamp()) * 1000)::float8 as ms
-        from execution.waits where wake_at is not null"#,
+        from execution.waits where wake_at is not null and id <> all($1)"#,
+        others,
     )
     .fetch_one(conn)
     .await

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::{Session, request_id};
+use crate::client::{Session, again, request_id};
 
 /// Jobs that the worker may hold, and messages of its that may wait to be sent.
 const CREDIT: i32 = 1000;
@@ -56,7 +56,7 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
-fn start(workflow: &Workflow) -> StartExecutionRequest {
+pub fn start(workflow: &Workflow) -> StartExecutionRequest {
     let metadata = json!({ "inputData": { "amount": 42, "customer": "c-17" } });
     StartExecutionRequest {
         workflow_id: workflow.id.clone(),
@@ -77,13 +77,18 @@ pub async fn steps(
     let next = Arc::new(AtomicUsize::new(0));
     let mut callers: JoinSet<anyhow::Result<Histogram<u64>>> = JoinSet::new();
     for caller in 0..in_flight {
-        let mut client = sessions[caller % sessions.len()].executions.clone();
+        let client = sessions[caller % sessions.len()].executions.clone();
         let (next, workflow) = (next.clone(), workflow.clone());
         callers.spawn(async move {
             let mut latency = histogram();
             while next.fetch_add(1, Ordering::Relaxed) < executions {
                 let called = Instant::now();
-                let execution = client.start_execution(start(&workflow)).await?.into_inner();
+                // A machine that cannot take as many at once says so: waiting for it is part of how long it takes.
+                let request = start(&workflow);
+                let execution = again(&client, &request, |mut client, request| async move {
+                    client.start_execution(request).await
+                });
+                let execution = execution.await?;
                 anyhow::ensure!(
                     execution.status() == ExecutionStatus::Completed,
                     "execution {} is {:?}",

@@ -8,8 +8,15 @@ mod catalog;
 mod drive;
 mod echo;
 mod floor;
+mod limit;
 mod lists;
+mod proc;
 mod rows;
+mod scale;
+mod seed;
+mod stage;
+mod statements;
+mod transactions;
 
 use std::io::Write;
 use std::time::Duration;
@@ -53,9 +60,18 @@ pub struct Args {
 enum Part {
     /// Measures reading, listing and applying workflows, and lists of a million rows.
     Catalog(catalog::Args),
+    /// Measures whether the engine stays as fast with a million executions in the tables, and what waiting costs.
+    Scale(scale::Args),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    match &args.part {
+        None | Some(Part::Catalog(_)) => in_one_process(&args).await,
+        Some(Part::Scale(args)) => scale::measure(args).await,
+    }
+}
+
+async fn in_one_process(args: &Args) -> anyhow::Result<()> {
     let folder = devkit::Folder::new();
     let config = AllConfig {
         common: chassis::config::Common {
@@ -72,8 +88,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let running = all::start(config, Shutdown::new()).await?;
     let result = match &args.part {
-        None => measure(&args, &running).await,
         Some(Part::Catalog(args)) => catalog::measure(args, &running).await,
+        _ => measure(args, &running).await,
     };
     running.stop().await?;
     result
@@ -117,7 +133,10 @@ async fn measure(args: &Args, running: &Running) -> anyhow::Result<()> {
     say(&format!(
         "reports had counted everything {:.1} s after the last execution",
         lag.as_secs_f64()
-    ))
+    ))?;
+    transactions::measure(&pool, &sessions, (&steps, &jobs), args.steps, args.jobs).await?;
+    let runs = (args.steps / 4, args.jobs / 4, transactions::IN_FLIGHT);
+    statements::measure(&sessions, (&steps, &jobs), runs).await
 }
 
 fn report(

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,7 +24,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::watched::Watched;
-use super::{Readiness, table};
+use super::{Limits, Readiness, table};
 use crate::auth::{Access, AccessTable, Verifier};
 use crate::deadline;
 use crate::error::{Error, Result};
@@ -38,7 +39,11 @@ struct Rules {
     streams: HashSet<String>,
     verifier: Verifier,
     readiness: Readiness,
+    gate: Gate,
     room: Arc<Semaphore>,
+    /// Paths of the methods that mostly wait, and the room for those.
+    patient: HashSet<&'static str>,
+    waiting_room: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -50,27 +55,73 @@ pub(super) type Refusal = BoxFuture<'static, Error>;
 #[derive(Debug, Clone, Default)]
 pub struct CallerGone(pub CancellationToken);
 
+tokio::task_local! {
+    static CALLER: CallerGone;
+}
+
 impl CallerGone {
+    /// Of the call whose handler this is; of what nobody called for, or of a task that a handler left behind, the
+    /// caller never goes.
+    pub fn current() -> Self {
+        CALLER.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// Does what the call's handler does.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        CALLER.scope(self.clone(), work).await
+    }
+
     /// Of a call that came by no port, the caller never goes.
     pub fn from<T>(request: &tonic::Request<T>) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
     }
 }
 
+/// Refuses calls, by their paths, before anything else is done for them: what a service cannot work on costs it
+/// next to nothing. Open to all unless the service says otherwise.
+#[derive(Clone, Default)]
+pub struct Gate(Option<Arc<Judge>>);
+
+type Judge = dyn Fn(&str) -> Result<()> + Send + Sync;
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    pub fn new(judge: impl Fn(&str) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    fn check(&self, path: &str) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |judge| judge(path))
+    }
+}
+
+/// What the gate between wire and handlers knows of its service.
+pub(super) struct Terms {
+    pub access: AccessTable,
+    pub streams: HashSet<String>,
+    pub verifier: Verifier,
+    pub readiness: Readiness,
+    pub gate: Gate,
+    pub patient: &'static [&'static str],
+    pub limits: Limits,
+}
+
 impl EdgeLayer {
-    pub(super) fn new(
-        (access, streams): (AccessTable, HashSet<String>),
-        verifier: Verifier,
-        readiness: Readiness,
-        shutdown: &Shutdown,
-        in_flight: usize,
-    ) -> Self {
+    pub(super) fn new(terms: Terms, shutdown: &Shutdown) -> Self {
         Self(Arc::new(Rules {
-            access: access.iter().copied().collect(),
-            streams,
-            verifier,
-            readiness,
-            room: Arc::new(Semaphore::new(in_flight)),
+            access: terms.access.iter().copied().collect(),
+            streams: terms.streams,
+            verifier: terms.verifier,
+            readiness: terms.readiness,
+            gate: terms.gate,
+            room: Arc::new(Semaphore::new(terms.limits.in_flight)),
+            patient: terms.patient.iter().copied().collect(),
+            waiting_room: Arc::new(Semaphore::new(terms.limits.waiting)),
             tasks: shutdown.tasks.clone(),
         }))
     }
@@ -130,7 +181,12 @@ impl Rules {
                 "the service is not ready yet",
             ));
         }
-        let place = Arc::clone(&self.room)
+        self.gate.check(path)?;
+        let room = match self.patient.contains(path) {
+            true => &self.waiting_room,
+            false => &self.room,
+        };
+        let place = Arc::clone(room)
             .try_acquire_owned()
             .map_err(|_| overload())?;
         let streams = self.streams.contains(path);
@@ -153,7 +209,8 @@ impl Rules {
         (place, mut refusal, streams): (OwnedSemaphorePermit, Refusal, bool),
     ) -> Result<Response<Body>> {
         let gone = CancellationToken::new();
-        request.extensions_mut().insert(CallerGone(gone.clone()));
+        let caller = CallerGone(gone.clone());
+        request.extensions_mut().insert(caller.clone());
         // Dropped with this future, or with the stream that it returns: both are the caller's.
         let gone = gone.drop_guard();
         let work = async move {
@@ -161,6 +218,7 @@ impl Rules {
             let Ok(response) = routes.call(request).await;
             response
         };
+        let work = async move { caller.during(work).await };
         let handler = self.tasks.spawn(work.in_current_span());
         let response = tokio::select! {
             biased;

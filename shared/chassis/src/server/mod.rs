@@ -21,8 +21,8 @@ mod health;
 mod table;
 mod watched;
 
-pub use edge::CallerGone;
-use edge::EdgeLayer;
+pub use edge::{CallerGone, Gate};
+use edge::{EdgeLayer, Terms};
 pub use health::Readiness;
 
 /// Both ends of a connection learn within 20 s that the other vanished without a word.
@@ -46,6 +46,11 @@ pub struct Server {
     pub serving: Vec<&'static str>,
     pub readiness: Readiness,
     pub shutdown: Shutdown,
+    /// What is refused before anything else is looked at.
+    pub gate: Gate,
+    /// Paths of methods whose calls mostly wait for something: they have room of their own, and take none from
+    /// those that work.
+    pub patient: &'static [&'static str],
     pub limits: Limits,
 }
 
@@ -54,6 +59,8 @@ pub struct Server {
 pub struct Limits {
     /// Calls at work at the same time; more are refused with RESOURCE_EXHAUSTED.
     pub in_flight: usize,
+    /// The same for calls that mostly wait.
+    pub waiting: usize,
     /// How long the end may take.
     pub grace: Duration,
 }
@@ -62,6 +69,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight: 2048,
+            waiting: 8192,
             grace: Duration::from_secs(10),
         }
     }
@@ -82,6 +90,8 @@ async fn listen(server: Server) -> Result<()> {
         serving,
         readiness,
         shutdown,
+        gate,
+        patient,
         limits,
     } = server;
     table::check(access, &serving)?;
@@ -112,13 +122,16 @@ async fn listen(server: Server) -> Result<()> {
             standing.keep_up(soft).await;
         }
     });
-    let edge = EdgeLayer::new(
-        (access, streams),
+    let terms = Terms {
+        access,
+        streams,
         verifier,
-        readiness.clone(),
-        &shutdown,
-        limits.in_flight,
-    );
+        readiness: readiness.clone(),
+        gate,
+        patient,
+        limits,
+    };
+    let edge = EdgeLayer::new(terms, &shutdown);
     let told_to_stop = health::report(reporter, serving, readiness, shutdown.soft.clone());
 
     tracing::info!(name, %address, "listening");
@@ -132,7 +145,7 @@ async fn listen(server: Server) -> Result<()> {
         .layer(OtelGrpcLayer::default().filter(is_worth_a_span))
         .layer(cors())
         .layer(GrpcWebLayer::new())
-        .layer(edge) // ready? room? deadline, who (still)?, and a task of its own
+        .layer(edge) // ready? let in? room? deadline, who (still)?, and a task of its own
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),

@@ -1,7 +1,7 @@
 //! A small service on the contract of AuthService, whose Login does what its email says.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use chassis::auth::{
     Standing, User, UserKeys, Verifier,
 };
 use chassis::client::Peer;
-use chassis::server::{CallerGone, Limits, Readiness, Server, serve};
+use chassis::server::{CallerGone, Gate, Limits, Readiness, Server, serve};
 use chassis::{BoxFuture, Error, Shutdown, auth};
 use chrono::{TimeDelta, Utc};
 use model::status::Role;
@@ -59,6 +59,8 @@ pub struct Stage {
     pub done: Semaphore,
     /// How often somebody wanted the signing keys.
     pub asked: AtomicU32,
+    /// Whether Login is refused at the gate.
+    pub closed: AtomicBool,
     pub pool: Option<PgPool>,
 }
 
@@ -77,6 +79,7 @@ impl AuthService for Auth {
             "stay" => {
                 self.0.done.add_permits(1);
                 CallerGone::from(&request).0.cancelled().await;
+                assert!(CallerGone::current().0.is_cancelled(), "the same one");
             }
             "begin" => begin(self.0.pool()).await?,
             "write" => write(self.0.pool()).await?,
@@ -90,7 +93,9 @@ impl AuthService for Auth {
         &self,
         _: Request<pb::RefreshTokenRequest>,
     ) -> Result<Response<pb::RefreshTokenResponse>, Status> {
-        Err(no_part())
+        self.0.begun.add_permits(1);
+        self.0.go.acquire().await.expect("open").forget();
+        Ok(Response::new(pb::RefreshTokenResponse::default()))
     }
 
     async fn logout(&self, _: Request<pb::LogoutRequest>) -> Result<Response<()>, Status> {
@@ -141,6 +146,20 @@ impl Stage {
     }
 }
 
+fn gate(stage: Arc<Stage>) -> Gate {
+    Gate::new(move |path| {
+        let is_closed = path.ends_with("/Login") && stage.closed.load(Ordering::Relaxed);
+        match is_closed {
+            true => Err(Error::exhausted(
+                "CLOSED",
+                "not now",
+                Duration::from_secs(1),
+            )),
+            false => Ok(()),
+        }
+    })
+}
+
 /// A transaction by bare sqlx, as a handler might have one: nothing but its own task protects it.
 async fn begin(pool: &PgPool) -> Result<(), Error> {
     let transaction = pool.begin().await?;
@@ -171,6 +190,7 @@ impl Running {
             begun: Semaphore::new(0),
             done: Semaphore::new(0),
             asked: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
             pool,
         });
         let readiness = Readiness::new();
@@ -185,6 +205,8 @@ impl Running {
             serving: vec![NAME],
             readiness: readiness.clone(),
             shutdown: shutdown.clone(),
+            gate: gate(Arc::clone(&stage)),
+            patient: &["/workflow.catalog.v1.AuthService/RefreshToken"],
             limits,
         };
         let serving = tokio::spawn(serve(server));

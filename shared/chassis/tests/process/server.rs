@@ -173,6 +173,48 @@ async fn more_calls_than_there_is_room_for_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_take_no_room_from_those_that_work() {
+    let limits = Limits {
+        in_flight: 1,
+        waiting: 1,
+        ..Limits::default()
+    };
+    let running = Running::start(limits, None).await;
+    let client = running.client().await;
+    let poll = || {
+        let mut client = client.clone();
+        async move {
+            client
+                .refresh_token(pb::RefreshTokenRequest::default())
+                .await
+        }
+    };
+    let first = tokio::spawn(poll());
+    running.stage.begun.acquire().await.expect("open").forget();
+    client.clone().login(login("")).await.expect("room to work");
+    let status = poll().await.expect_err("no room to wait");
+    assert_eq!(reason(&status), "OVERLOADED");
+    running.stage.go.add_permits(1);
+    first.await.expect("no panic").expect("it was only waiting");
+}
+
+#[tokio::test]
+async fn what_the_gate_refuses_reaches_nobody() {
+    let running = Running::with_defaults().await;
+    let mut client = running.client().await;
+    running.stage.closed.store(true, Ordering::Relaxed);
+    let status = client.login(login("")).await.expect_err("the gate is shut");
+    assert_eq!(reason(&status), "CLOSED");
+    assert!(status.get_details_retry_info().is_some());
+    assert_eq!(running.stage.begun.available_permits(), 0);
+    let who = pb::GetCurrentUserRequest {};
+    let others = client.get_current_user(signed(who, &user_token())).await;
+    others.expect("it is shut for one call only");
+    running.stage.closed.store(false, Ordering::Relaxed);
+    client.login(login("")).await.expect("open again");
+}
+
+#[tokio::test]
 async fn service_that_is_not_ready_serves_nobody() {
     let running = Running::with_defaults().await;
     let mut client = running.client().await;

@@ -1,0 +1,97 @@
+//! What is let in, and in which order it comes out.
+
+use tonic::Code;
+use uuid::Uuid;
+
+use super::super::{Action, Command, NewExecution};
+use super::*;
+use crate::engine::Actor;
+
+fn pending(target: Target) -> Pending {
+    Pending::of(Command {
+        target,
+        action: Action::Start,
+        request: None,
+        actor: Actor::default(),
+    })
+}
+
+fn start(origin: Origin) -> Pending {
+    pending(Target::New(Box::new(NewExecution {
+        origin,
+        ..NewExecution::default()
+    })))
+}
+
+fn answer() -> Pending {
+    pending(Target::Wait(Uuid::nil()))
+}
+
+#[tokio::test]
+async fn only_starts_are_refused_because_others_wait() {
+    let (queue, mut inbox) = queue();
+    for _ in 0..MOST {
+        queue.put(start(Origin::Call)).unwrap();
+    }
+    let refused = queue.put(start(Origin::Call)).unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(queue.gate.check().is_err());
+    queue.put(answer()).unwrap();
+    let promised = Origin::Schedule(Uuid::nil());
+    queue.put(start(promised)).unwrap();
+
+    let batch = inbox.take().await;
+    assert!(
+        queue.gate.check().is_err(),
+        "they wait until they are written"
+    );
+    drop(batch);
+    queue.gate.check().unwrap();
+    queue.put(start(Origin::Call)).unwrap();
+}
+
+#[tokio::test]
+async fn slow_starts_are_refused_early_and_soon_let_in_again() {
+    let (queue, mut inbox) = queue();
+    queue.gate.note(BATCH, Duration::from_secs(2));
+    for _ in 0..BATCH {
+        queue.put(start(Origin::Call)).unwrap();
+    }
+    queue.put(start(Origin::Call)).unwrap_err();
+    queue.put(answer()).unwrap();
+    drop(inbox.take().await);
+    // The one that was left behind by the answer still waits.
+    for _ in 1..BATCH {
+        queue.put(start(Origin::Call)).unwrap();
+    }
+    queue.put(start(Origin::Call)).unwrap_err();
+    for _ in 0..10 {
+        queue.gate.note(BATCH, Duration::from_millis(100));
+    }
+    for _ in 0..MOST - BATCH {
+        queue.put(start(Origin::Call)).unwrap();
+    }
+    queue.put(start(Origin::Call)).unwrap_err();
+}
+
+#[tokio::test]
+async fn what_was_begun_goes_first_and_starts_have_a_share() {
+    let (queue, mut inbox) = queue();
+    for _ in 0..BATCH {
+        queue.put(start(Origin::Call)).unwrap();
+        queue.put(answer()).unwrap();
+    }
+    let starts = |batch: &[Pending]| batch.iter().filter(|it| it.is_start()).count();
+    let first = inbox.take().await;
+    assert_eq!((first.len(), starts(&first)), (BATCH, SHARE));
+    let second = inbox.take().await;
+    assert_eq!((second.len(), starts(&second)), (BATCH, BATCH - SHARE));
+}
+
+#[test]
+fn those_who_are_refused_do_not_all_come_back_at_once() {
+    let mut pauses: Vec<Duration> = (0..100).map(pause).collect();
+    pauses.sort();
+    pauses.dedup();
+    assert_eq!(pauses.len(), 100);
+}
