@@ -2,7 +2,8 @@
 //! Invariant: the table is the truth and the database's clock decides; what is noticed twice, or by two
 //! replicas, happens once, because the committer judges it again under the execution's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use chassis::{Error, Result, Shutdown, db};
@@ -21,6 +22,8 @@ mod tests;
 
 /// Waits on their way at once.
 const AT_ONCE: usize = 1000;
+/// How many times as many of the earliest are looked at, if there are as many.
+const CHOICE: usize = 4;
 /// The longest nap: new instants may have come, from any replica.
 const NAP: Duration = Duration::from_secs(1);
 /// How long a wait rests that could not be written, at first and at most: others get their turn meanwhile.
@@ -61,8 +64,8 @@ struct Timers {
     pool: PgPool,
     committer: Committer,
     at_once: usize,
-    /// Another one in every replica: of very many that are due, each takes up others.
-    seed: i64,
+    /// Another one in every replica.
+    taste: RandomState,
     waking: JoinSet<Result<Done>>,
     /// The waits that are being woken, by the task that waits for it.
     in_flight: HashMap<Id, Uuid>,
@@ -82,7 +85,7 @@ impl Timers {
             pool,
             committer,
             at_once: AT_ONCE,
-            seed: Uuid::now_v7().as_u64_pair().1.cast_signed(),
+            taste: RandomState::new(),
             waking: JoinSet::new(),
             in_flight: HashMap::new(),
             resting: HashMap::new(),
@@ -105,9 +108,12 @@ impl Timers {
             let others = self.others();
             let room = self.at_once.saturating_sub(self.in_flight.len());
             let mut conn = db::acquire(&self.pool).await?;
-            let due = load::due_waits(&mut conn, &others, self.seed, room as i64).await?;
+            let now = load::clock(&mut conn).await?;
+            let limit = CHOICE * room + others.len();
+            let due = load::due_waits(&mut conn, now, limit as i64).await?;
+            let due = self.pick(due, &others, room);
             if due.is_empty() {
-                let next = load::next_wake(&mut conn, &others).await?;
+                let next = load::next_wake(&mut conn, now).await?;
                 let next = next.map(|ms| Duration::from_secs_f64((ms / 1000.0).clamp(0.0, 1.0)));
                 return Ok(next.unwrap_or(NAP).min(NAP));
             }
@@ -119,7 +125,7 @@ impl Timers {
     }
 
     /// What is not taken up, though it is due.
-    fn others(&mut self) -> Vec<Uuid> {
+    fn others(&mut self) -> HashSet<Uuid> {
         let now = Instant::now();
         // One that has not failed again for long is forgotten.
         self.resting
@@ -127,6 +133,16 @@ impl Timers {
         let resting = self.resting.iter().filter(|(_, rest)| now < rest.until);
         let resting = resting.map(|(id, _)| *id);
         resting.chain(self.in_flight.values().copied()).collect()
+    }
+
+    /// Of what is due, as much as there is room for. If that is not all, every replica picks others.
+    fn pick(&self, mut due: Vec<Uuid>, others: &HashSet<Uuid>, room: usize) -> Vec<Uuid> {
+        due.retain(|id| !others.contains(id));
+        if due.len() > room {
+            due.sort_by_cached_key(|id| self.taste.hash_one(id));
+            due.truncate(room);
+        }
+        due
     }
 
     fn submit(&mut self, id: Uuid) {

@@ -3,13 +3,19 @@
 
 use std::time::Duration;
 
+use super::BATCH;
+
+/// Of a batch, what starts get however much else waits, and however slow they are.
+pub const SHARE: usize = BATCH / 8;
 /// Starts that may wait at once however fast they are done: the service's port has room for more calls than these,
 /// so that whoever answers, decides or signals still gets in.
 pub const MOST: usize = 1536;
 /// Starts that may wait however slow they are: one call may bring as many, and a burst is no overload.
-const FEWEST: usize = super::BATCH;
+const FEWEST: usize = BATCH;
 /// How long a start should wait at most.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a batch should take: whatever comes meanwhile waits for its end.
+const TURN: Duration = Duration::from_millis(200);
 /// What was measured counts for less the longer ago it was: half after so much work.
 const HALF_LIFE: Duration = Duration::from_millis(500);
 
@@ -31,6 +37,15 @@ impl Pace {
         let left = 0.5_f64.powf(took / HALF_LIFE.as_secs_f64());
         self.starts = self.starts * left + starts as f64;
         self.seconds = self.seconds * left + took;
+    }
+
+    /// How many starts a writer does in a turn.
+    pub fn of_a_turn(&self) -> usize {
+        if self.seconds <= 0.0 {
+            return BATCH;
+        }
+        let a_second = self.starts / self.seconds;
+        ((a_second * TURN.as_secs_f64()) as usize).clamp(SHARE, BATCH)
     }
 
     /// How many starts `writers` do in the time that one may wait.
@@ -65,6 +80,19 @@ mod tests {
             "no more than there is room for"
         );
         assert_eq!(after(&[(1, 200); 20]), FEWEST, "a burst is no overload");
+    }
+
+    #[test]
+    fn slow_starts_make_small_batches() {
+        let batch = |starts, millis| {
+            let mut pace = Pace::default();
+            pace.note(starts, Duration::from_millis(millis));
+            pace.of_a_turn()
+        };
+        assert_eq!(Pace::default().of_a_turn(), BATCH, "nothing is known yet");
+        assert_eq!(batch(100, 100), 200, "1000/s");
+        assert_eq!(batch(512, 20), BATCH);
+        assert_eq!(batch(512, 20_000), SHARE);
     }
 
     #[test]

@@ -10,15 +10,13 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::pace::{MOST, Pace};
+use super::pace::{MOST, Pace, SHARE};
 use super::{BATCH, Origin, Pending, Target, WRITERS, stopping};
 
 /// Commands beside starts that may wait. The service's port, the timers and the pump let far fewer come.
 const WORK: usize = 8192;
 /// Starts by schedules, and those that come back, wait beside those that are counted.
 const UNCOUNTED: usize = 1024;
-/// Of a batch, what starts get however much else waits.
-const SHARE: usize = BATCH / 8;
 
 /// Makes a queue.
 pub(super) fn queue() -> (Queue, Inbox) {
@@ -29,7 +27,8 @@ pub(super) fn queue() -> (Queue, Inbox) {
         starts: to_starts,
         gate: Gate::default(),
     };
-    (queue, Inbox { work, starts })
+    let gate = queue.gate.clone();
+    (queue, Inbox { work, starts, gate })
 }
 
 /// The end at which commands are put in; cheap to clone.
@@ -86,6 +85,7 @@ impl Queue {
 pub(super) struct Inbox {
     work: mpsc::Receiver<Pending>,
     starts: mpsc::Receiver<Pending>,
+    gate: Gate,
 }
 
 impl Inbox {
@@ -100,7 +100,10 @@ impl Inbox {
             else => return batch,
         }
         fill(&mut batch, &mut self.work, BATCH - SHARE);
-        fill(&mut batch, &mut self.starts, BATCH);
+        let turn = self.gate.0.turn.load(Ordering::Relaxed);
+        let starts = turn.min(BATCH - batch.len());
+        let up_to = batch.len() + starts;
+        fill(&mut batch, &mut self.starts, up_to);
         fill(&mut batch, &mut self.work, BATCH);
         batch
     }
@@ -137,6 +140,8 @@ pub struct Gate(Arc<Doorkeeper>);
 struct Doorkeeper {
     waiting: AtomicUsize,
     may_wait: AtomicUsize,
+    /// Starts of one batch.
+    turn: AtomicUsize,
     pace: Mutex<Pace>,
     refusals: AtomicU64,
     refused: Counter<u64>,
@@ -157,6 +162,7 @@ impl Default for Gate {
         Self(Arc::new(Doorkeeper {
             waiting: AtomicUsize::new(0),
             may_wait: AtomicUsize::new(MOST),
+            turn: AtomicUsize::new(BATCH),
             pace: Mutex::default(),
             refusals: AtomicU64::new(0),
             refused: refused.build(),
@@ -200,6 +206,7 @@ impl Gate {
         self.0
             .may_wait
             .store(pace.may_wait(WRITERS), Ordering::Relaxed);
+        self.0.turn.store(pace.of_a_turn(), Ordering::Relaxed);
         drop(pace);
         let waiting = self.0.waiting.load(Ordering::Relaxed);
         self.0.gauge.record(waiting as u64, &[]);

@@ -47,7 +47,8 @@ pub async fn insert_commands(conn: &mut PgConnection, rows: &NewCommands) -> sql
     .map(drop)
 }
 
-/// What is due, the oldest first, without those of `in_flight`: starts, or everything else.
+/// What is due, the oldest first, without those of `in_flight`: starts, or everything else. Due at the beginning of
+/// the statement: with the clock of each row, the index would be walked to its end.
 pub async fn due_commands(
     conn: &mut PgConnection,
     in_flight: &[Uuid],
@@ -59,7 +60,7 @@ pub async fn due_commands(
         "-- execution.due_commands
         select id, kind, execution_id, wait_id, payload
         from execution.commands
-        where available_at <= clock_timestamp() and id <> all($1) and (kind = 'start') = $3
+        where available_at <= statement_timestamp() and id <> all($1) and (kind = 'start') = $3
         order by available_at, id limit $2",
         in_flight,
         limit,

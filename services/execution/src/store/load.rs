@@ -228,22 +228,18 @@ pub async fn keep_definition(
     .map(drop)
 }
 
-/// Waits whose instant has come, without `others`: of the earliest ones, those that `seed` picks.
+/// Waits whose instant had come by `now`, the earliest first. What is compared with has to be a value: with a
+/// function that is called for each row, the index would be walked to its end.
 pub async fn due_waits(
     conn: &mut PgConnection,
-    others: &[Uuid],
-    seed: i64,
+    now: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        r#"-- execution.due_waits
-        select id as "id!"
-        from (select id from execution.waits
-              where wake_at <= clock_timestamp() and id <> all($1)
-              order by wake_at limit 4 * $3::bigint) due
-        order by uuid_hash_extended(id, $2) limit $3::bigint"#,
-        others,
-        seed,
+        "-- execution.due_waits
+        select id from execution.waits where wake_at <= $1
+        order by wake_at limit $2",
+        now,
         limit,
     )
     .fetch_all(conn)
@@ -277,13 +273,13 @@ pub async fn signal_waits(
     .await
 }
 
-/// How many milliseconds until the next instant, negative if it has passed; without `others`.
-pub async fn next_wake(conn: &mut PgConnection, others: &[Uuid]) -> sqlx::Result<Option<f64>> {
+/// How many milliseconds until the next instant after `now`, negative if it has passed meanwhile.
+pub async fn next_wake(conn: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<Option<f64>> {
     sqlx::query_scalar!(
         r#"-- execution.next_wake
         select (extract(epoch from min(wake_at) - clock_timestamp()) * 1000)::float8 as ms
-        from execution.waits where wake_at is not null and id <> all($1)"#,
-        others,
+        from execution.waits where wake_at > $1"#,
+        now,
     )
     .fetch_one(conn)
     .await

@@ -85,17 +85,16 @@ async fn timer_that_somebody_else_holds_holds_up_no_other() {
 #[tokio::test]
 async fn replicas_take_up_different_timers_of_very_many() {
     let stage = Stage::new().await;
-    waiting(&stage, 20).await;
-    stage.world.run(DUE).await;
-    let mut conn = db::acquire(&stage.world.pool).await.unwrap();
-    let mut pick = async |others: &[Uuid], seed| {
-        let mut ids = load::due_waits(&mut conn, others, seed, 5).await.unwrap();
-        ids.sort();
-        ids
-    };
-    let (one, again, other) = (pick(&[], 1).await, pick(&[], 1).await, pick(&[], 2).await);
-    assert_eq!(one, again);
-    assert_ne!(one, other);
-    let more = pick(&one, 1).await;
-    assert!(more.iter().all(|id| !one.contains(id)) && more.len() == 5);
+    let committer = stage.replica().committer.clone();
+    let timers = || Timers::new(stage.world.pool.clone(), committer.clone());
+    let due: Vec<Uuid> = (0..4000).map(Uuid::from_u128).collect();
+    let others = HashSet::from([due[0], due[1]]);
+    let (one, other) = (timers(), timers());
+    let picked = one.pick(due.clone(), &others, 1000);
+    assert_eq!(picked, one.pick(due.clone(), &others, 1000));
+    let shared: HashSet<Uuid> = picked.into_iter().collect();
+    let twice = other.pick(due.clone(), &others, 1000);
+    let twice = twice.iter().filter(|id| shared.contains(id)).count();
+    assert!(twice < 500, "{twice} of 1000 are picked by both");
+    assert_eq!(one.pick(due[..4].to_vec(), &others, 1000), due[2..4]);
 }

@@ -10,12 +10,14 @@ mod echo;
 mod floor;
 mod limit;
 mod lists;
+mod overload;
 mod proc;
 mod rows;
 mod scale;
 mod seed;
 mod stage;
 mod statements;
+mod storm;
 mod transactions;
 
 use std::io::Write;
@@ -62,12 +64,18 @@ enum Part {
     Catalog(catalog::Args),
     /// Measures whether the engine stays as fast with a million executions in the tables, and what waiting costs.
     Scale(scale::Args),
+    /// Measures what is still done when far more starts come than can be done.
+    Overload(overload::Args),
+    /// Measures how long very many timers take that are due at once.
+    Storm(storm::Args),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match &args.part {
         None | Some(Part::Catalog(_)) => in_one_process(&args).await,
         Some(Part::Scale(args)) => scale::measure(args).await,
+        Some(Part::Overload(args)) => overload::measure(args).await,
+        Some(Part::Storm(args)) => storm::measure(args).await,
     }
 }
 

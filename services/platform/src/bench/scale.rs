@@ -151,7 +151,8 @@ async fn compare(
     say(&at_least(full.jobs / empty.jobs, KEPT, &line))
 }
 
-async fn start(
+/// Starts an execution.
+pub async fn start(
     session: &Session,
     workflow: &Workflow,
     input: serde_json::Value,
@@ -167,8 +168,8 @@ async fn start(
     Ok(client.start_execution(request).await?.into_inner())
 }
 
-/// Copies an execution as soon as its report is there, too.
-async fn write(stage: &Stage, copies: Copies, what: &str) -> anyhow::Result<()> {
+/// Writes copies of an execution as soon as its report is there, too.
+pub async fn write(stage: &Stage, copies: Copies, what: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
         let reported: bool = sqlx::query_scalar(
