@@ -89,23 +89,24 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// What has gathered, as soon as there is something; empty when nothing will come any more. Nothing is lost
-    /// if nobody waits for it to the end.
-    pub async fn take(&mut self) -> Vec<Pending> {
-        let mut batch = Vec::with_capacity(BATCH);
+    /// Adds what has gathered to a batch, as soon as there is something; false when nothing will come any more.
+    /// Nothing is lost if nobody waits for it to the end.
+    pub async fn more(&mut self, batch: &mut Vec<Pending>) -> bool {
+        let turn = self.gate.0.turn.load(Ordering::Relaxed);
+        let starts = batch.iter().filter(|it| it.is_start()).count();
         tokio::select! {
             biased;
             Some(first) = self.work.recv() => batch.push(first),
-            Some(first) = self.starts.recv() => batch.push(first),
-            else => return batch,
+            Some(first) = self.starts.recv(), if starts < turn => batch.push(first),
+            else => return false,
         }
-        fill(&mut batch, &mut self.work, BATCH - SHARE);
-        let turn = self.gate.0.turn.load(Ordering::Relaxed);
-        let starts = turn.min(BATCH - batch.len());
-        let up_to = batch.len() + starts;
-        fill(&mut batch, &mut self.starts, up_to);
-        fill(&mut batch, &mut self.work, BATCH);
-        batch
+        fill(batch, &mut self.work, BATCH - SHARE);
+        let starts = batch.iter().filter(|it| it.is_start()).count();
+        let room = turn.saturating_sub(starts).min(BATCH - batch.len());
+        let up_to = batch.len() + room;
+        fill(batch, &mut self.starts, up_to);
+        fill(batch, &mut self.work, BATCH);
+        true
     }
 }
 
@@ -212,11 +213,17 @@ impl Gate {
         self.0.gauge.record(waiting as u64, &[]);
     }
 
-    /// Nobody waits for so many starts any more.
-    pub(super) fn note_abandoned(&self, starts: u64) {
-        self.0
-            .refused
-            .add(starts, &[KeyValue::new("why", "abandoned")]);
+    /// Leaves out starts whose callers have left: nothing of them has begun, and nobody would hear of it.
+    pub(super) fn without_abandoned(&self, batch: Vec<Pending>) -> Vec<Pending> {
+        let (abandoned, batch): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|it| it.is_start() && it.caller.0.is_cancelled());
+        for pending in abandoned {
+            self.0.refused.add(1, &[KeyValue::new("why", "abandoned")]);
+            let gone = Error::unavailable("CALLER_GONE", "nobody waits for it");
+            pending.answer(Err(gone));
+        }
+        batch
     }
 
     fn refusal(&self) -> Error {

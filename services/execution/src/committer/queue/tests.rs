@@ -27,6 +27,12 @@ fn answer() -> Pending {
     pending(Target::Wait(Uuid::nil()))
 }
 
+async fn take(inbox: &mut Inbox) -> Vec<Pending> {
+    let mut batch = Vec::new();
+    assert!(inbox.more(&mut batch).await);
+    batch
+}
+
 #[tokio::test]
 async fn only_starts_are_refused_because_others_wait() {
     let (queue, mut inbox) = queue();
@@ -40,7 +46,7 @@ async fn only_starts_are_refused_because_others_wait() {
     let promised = Origin::Schedule(Uuid::nil());
     queue.put(start(promised)).unwrap();
 
-    let batch = inbox.take().await;
+    let batch = take(&mut inbox).await;
     assert!(
         queue.gate.check().is_err(),
         "they wait until they are written"
@@ -59,7 +65,7 @@ async fn slow_starts_are_refused_early_and_soon_let_in_again() {
     }
     queue.put(start(Origin::Call)).unwrap_err();
     queue.put(answer()).unwrap();
-    let batch = inbox.take().await;
+    let batch = take(&mut inbox).await;
     assert_eq!(batch.len(), 1 + SHARE, "a batch of slow starts is small");
     drop(batch);
     for _ in 0..SHARE {
@@ -83,9 +89,9 @@ async fn what_was_begun_goes_first_and_starts_have_a_share() {
         queue.put(answer()).unwrap();
     }
     let starts = |batch: &[Pending]| batch.iter().filter(|it| it.is_start()).count();
-    let first = inbox.take().await;
+    let first = take(&mut inbox).await;
     assert_eq!((first.len(), starts(&first)), (BATCH, SHARE));
-    let second = inbox.take().await;
+    let second = take(&mut inbox).await;
     assert_eq!((second.len(), starts(&second)), (BATCH, BATCH - SHARE));
 }
 
