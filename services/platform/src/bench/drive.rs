@@ -171,11 +171,14 @@ async fn start_all(
     for n in 0..executions {
         // Given back by the worker with the execution's last job.
         room.acquire().await?.forget();
-        let mut client = sessions[n % sessions.len()].executions.clone();
+        let client = sessions[n % sessions.len()].executions.clone();
         let (under_way, request) = (under_way.clone(), start(workflow));
         starts.spawn(async move {
             let called = Instant::now();
-            let execution = client.start_execution(request).await?.into_inner();
+            let execution = again(&client, &request, |mut client, request| async move {
+                client.start_execution(request).await
+            });
+            let execution = execution.await?;
             let mut under_way = under_way.lock().expect("no holder of this lock panics");
             // The worker may have been faster than the answer.
             under_way.entry(execution.id).or_insert((called, 0)).0 = called;
