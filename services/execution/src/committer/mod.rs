@@ -42,6 +42,7 @@ pub use command::{
     Action, BusinessKey, Command, Done, KeyPolicy, NewExecution, Origin, Restart, Target,
 };
 pub use commands::{KEPT, START, read as read_command};
+pub use pace::BURST;
 pub use queue::Gate;
 
 /// Commands of one transaction.

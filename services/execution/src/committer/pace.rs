@@ -10,8 +10,8 @@ pub const SHARE: usize = BATCH / 8;
 /// Starts that may wait at once however fast they are done: the service's port has room for more calls than these,
 /// so that whoever answers, decides or signals still gets in.
 pub const MOST: usize = 1536;
-/// Starts that may wait however slow they are: one call may bring as many, and a burst is no overload.
-const FEWEST: usize = BATCH;
+/// Starts that may wait however slow they are: one call brings no more at once, and a burst is no overload.
+pub const BURST: usize = BATCH / 2;
 /// How long a start should wait at most.
 const WAIT: Duration = Duration::from_secs(1);
 /// How long a batch should take: whatever comes meanwhile waits for its end.
@@ -54,7 +54,7 @@ impl Pace {
             return MOST;
         }
         let a_second = self.starts / self.seconds * writers as f64;
-        ((a_second * WAIT.as_secs_f64()) as usize).clamp(FEWEST, MOST)
+        ((a_second * WAIT.as_secs_f64()) as usize).clamp(BURST, MOST)
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
             MOST,
             "no more than there is room for"
         );
-        assert_eq!(after(&[(1, 200); 20]), FEWEST, "a burst is no overload");
+        assert_eq!(after(&[(1, 200); 20]), BURST, "a burst is no overload");
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_slow_for_a_while_is_soon_forgotten() {
         let outage = [(512, 5000); 3];
-        assert_eq!(after(&outage), FEWEST);
+        assert_eq!(after(&outage), BURST);
         let mut batches = outage.to_vec();
         batches.extend([(50, 100); 20]);
         let again = after(&batches);

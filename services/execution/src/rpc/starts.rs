@@ -13,7 +13,7 @@ use tonic::Request;
 use super::answer::{Room, call_error};
 use super::submit::submit;
 use super::{Change, simulation};
-use crate::committer::{Action, BATCH, BusinessKey, Command, KeyPolicy, NewExecution, Target};
+use crate::committer::{Action, BURST, BusinessKey, Command, KeyPolicy, NewExecution, Target};
 use crate::state::Service;
 
 /// Starts that one call may ask for.
@@ -50,9 +50,9 @@ pub(super) async fn many(
     }
     let mut started = Vec::with_capacity(requests.len());
     let mut requests = requests.into_iter();
-    // No more at once than one transaction takes: a large batch leaves room in the queue for others.
+    // No more at once than may always wait: a large batch leaves room in the queue for others.
     while !requests.as_slice().is_empty() {
-        let chunk = requests.by_ref().take(BATCH);
+        let chunk = requests.by_ref().take(BURST);
         let starting = chunk.map(|request| start(service, caller.clone(), request));
         started.extend(join_all(starting).await);
     }

@@ -3,6 +3,7 @@
 use tonic::Code;
 use uuid::Uuid;
 
+use super::super::pace::BURST;
 use super::super::{Action, Command, NewExecution};
 use super::*;
 use crate::engine::Actor;
@@ -59,8 +60,8 @@ async fn only_starts_are_refused_because_others_wait() {
 #[tokio::test]
 async fn slow_starts_are_refused_early_and_soon_let_in_again() {
     let (queue, mut inbox) = queue();
-    queue.gate.note(BATCH, Duration::from_secs(2));
-    for _ in 0..BATCH {
+    queue.gate.note(BATCH, Duration::from_secs(8));
+    for _ in 0..BURST {
         queue.put(start(Origin::Call)).unwrap();
     }
     queue.put(start(Origin::Call)).unwrap_err();
@@ -75,7 +76,7 @@ async fn slow_starts_are_refused_early_and_soon_let_in_again() {
     for _ in 0..10 {
         queue.gate.note(BATCH, Duration::from_millis(100));
     }
-    for _ in 0..MOST - BATCH {
+    for _ in 0..MOST - BURST {
         queue.put(start(Origin::Call)).unwrap();
     }
     queue.put(start(Origin::Call)).unwrap_err();
