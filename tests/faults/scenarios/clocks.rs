@@ -34,7 +34,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let plan = Plan {
         kinds: &[Kind::Timers],
         pause: Duration::ZERO,
-        ..Plan::of(call.small_or(40, 400))
+        ..Plan::of(call.small_or(20, 400))
     };
     let mut load = Load::begin(&stage, call.seed, &plan).await?;
     load.all_started().await?;
@@ -62,7 +62,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     // Everything else, while two of three replicas are wrong.
     let plan = Plan {
         kinds: HERE,
-        ..Plan::of(call.small_or(60, 300))
+        ..Plan::of(call.small_or(24, 300))
     };
     let mut load = Load::begin(&stage, call.seed + 1, &plan).await?;
     load.all_started().await?;

@@ -24,7 +24,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let part = stage.sessions.publish(generated::PART).await?;
     let document = generated::document(call.seed, &part);
     let workflow_id = stage.sessions.publish(&document.to_string()).await?;
-    let count = call.small_or(20, 1000);
+    let count = call.small_or(8, 1000);
     let mut starting = tokio::task::JoinSet::new();
     for n in 0..CALLERS {
         let caller = Caller {

@@ -50,7 +50,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     call.finish(stage, load, (faults, last_fault)).await
 }
 
-/// A hundred starts by callers who wait, each read back through another connection.
+/// A hundred starts (thirty at small scale) by callers who wait, each read back through another connection.
 async fn ordinary(
     call: &Call,
     stage: &Stage,
@@ -66,7 +66,7 @@ async fn ordinary(
             workflow_id: workflow_id.to_owned(),
             chance: Chance::part(call.seed, &format!("ordinary {n}")),
         };
-        starting.spawn(ordinary.starts(10));
+        starting.spawn(ordinary.starts(call.small_or(3, 10)));
     }
     while let Some(started) = starting.join_next().await {
         started??;

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use devkit::Folder;
 use sqlx::PgPool;
@@ -181,13 +182,20 @@ fn own(name: &str, value: &dyn std::fmt::Display) -> (String, String) {
     (name.to_owned(), value.to_string())
 }
 
-/// Held together, so that they differ; let go before the processes take them.
+/// Below those that the system gives to whoever connects, and never the same twice: stages are set side by side.
 fn free_addresses(count: usize) -> anyhow::Result<Vec<String>> {
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()?;
-    let addresses = listeners.iter().map(|it| it.local_addr());
-    Ok(addresses
-        .map(|address| address.map(|it| it.to_string()))
-        .collect::<Result<_, _>>()?)
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 15_000;
+    const ALL: u32 = 17_000;
+    let mut free = Vec::new();
+    while free.len() < count {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        anyhow::ensure!(tried < ALL, "there are no free ports");
+        let port = FIRST + ((std::process::id() % ALL) * 97 + tried) % ALL;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            free.push(address);
+        }
+    }
+    Ok(free)
 }
