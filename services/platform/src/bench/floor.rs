@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use execution::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
 use proto::catalog::v1::Workflow;
-use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -19,8 +18,8 @@ const BATCH: usize = 256;
 /// Connections that commit single rows.
 const SINGLES: usize = 32;
 
-/// Executions a second whose rows are written at once: execution, five logs, share of the outbox,
-/// execution report.
+/// Executions a second whose rows are written at once: execution, five logs, share of the outbox, the
+/// call's id, execution report.
 pub async fn steps(pool: &PgPool, workflow: &Workflow, executions: usize) -> anyhow::Result<f64> {
     side_by_side(pool, workflow, executions, async |conn, ids, count| {
         finished(conn, ids, count).await
@@ -130,6 +129,7 @@ async fn finished(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow::R
     write::write_executions(&mut tx, &MovedExecutions::default(), &executions).await?;
     write::write_logs(&mut tx, &Logs::default(), &logs).await?;
     outbox(&mut tx, count * 7).await?;
+    requests(&mut tx, &executions.id).await?;
     tx.commit().await?;
     // Reporting has transactions of its own.
     reports(conn, ids, &executions.id).await
@@ -144,6 +144,7 @@ async fn job_by_job(conn: &mut PgConnection, ids: &Ids, count: usize) -> anyhow:
     write::write_waits(&mut tx, &[], &rows::waits(ids, &logs, 0)).await?;
     write::write_memories(&mut tx, &[], &executions.id, &rows::memories(count, 0)).await?;
     outbox(&mut tx, count).await?;
+    requests(&mut tx, &executions.id).await?;
     tx.commit().await?;
     let last = ids.steps.len() - 1;
     for step in 0..=last {
@@ -208,19 +209,23 @@ async fn outbox(conn: &mut PgConnection, events: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps the ids of the calls that started executions.
+async fn requests(conn: &mut PgConnection, executions: &[Uuid]) -> anyhow::Result<()> {
+    sqlx::query(
+        "-- bench.requests
+        insert into execution.requests (caller, method, request_id, body_hash, resource_id)
+        select $1, 'StartExecution', gen_random_uuid(), $2, id from unnest($3::uuid[]) as new (id)",
+    )
+    .bind(Uuid::nil().to_string())
+    .bind([0_u8; 32])
+    .bind(executions)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 async fn reports(conn: &mut PgConnection, ids: &Ids, executions: &[Uuid]) -> anyhow::Result<()> {
-    let steps = ids.steps.iter().map(|id| {
-        (
-            id.to_string(),
-            json!({ "activations": 1, "completed": 1, "averageTime": 0.0 }),
-        )
-    });
-    let metrics = json!({
-        "status": "COMPLETED", "executionTime": 0.0,
-        "steps": steps.collect::<serde_json::Map<_, _>>(),
-        "transitions": ids.transitions.iter().map(|id| (id.to_string(), json!({ "taken": 1 })))
-            .collect::<serde_json::Map<_, _>>(),
-    });
+    let metrics = rows::report(ids);
     let report_ids: Vec<Uuid> = executions
         .iter()
         .map(|id| Uuid::new_v5(id, b"report"))

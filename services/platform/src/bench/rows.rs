@@ -70,7 +70,8 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
     let (count, now) = (executions.len(), now());
     let over = status == "COMPLETED";
     let route = ids.transitions.get(step).map(|id| {
-        json!({ "candidates": [{ "holds": true, "to": "s2", "transitionId": id }], "taken": [id] })
+        let told = json!({ "default": true, "holds": true, "to": "s2", "transitionId": id });
+        json!({ "candidates": [told], "taken": [id] })
     });
     Logs {
         id: (0..count).map(|_| Uuid::now_v7()).collect(),
@@ -95,6 +96,24 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
         item_index: vec![None; count],
         from_seq: vec![(step > 0).then_some(step as i32); count],
     }
+}
+
+/// What the report of one execution says.
+pub fn report(ids: &Ids) -> Value {
+    let step = json!({
+        "activations": 1, "completed": 1, "failed": 0, "skipped": 0, "retries": 0, "totalTime": 0, "averageTime": 0,
+    });
+    let steps = ids.steps.iter().map(|id| (id.to_string(), step.clone()));
+    let taken = ids
+        .transitions
+        .iter()
+        .map(|id| (id.to_string(), json!({ "taken": 1 })));
+    json!({
+        "status": "COMPLETED",
+        "executionTime": 0,
+        "steps": steps.collect::<serde_json::Map<_, _>>(),
+        "transitions": taken.collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 /// Adds `more` to `logs`.
