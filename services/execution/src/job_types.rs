@@ -31,7 +31,7 @@ impl JobTypes {
     pub async fn note(&self, pool: &PgPool, job_types: &[String]) {
         let due = self.due(job_types, Instant::now());
         if !due.is_empty()
-            && let Err(error) = write(pool, &due).await
+            && let Err(error) = db::patiently(write(pool, &due)).await
         {
             tracing::warn!(%error, "what workers ask for was not noted");
         }

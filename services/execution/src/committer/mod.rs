@@ -43,7 +43,7 @@ pub use command::{
 };
 pub use commands::{KEPT, START, read as read_command};
 pub use pace::BURST;
-pub use queue::Gate;
+pub use queue::{Gate, Room};
 
 /// Commands of one transaction.
 pub const BATCH: usize = 512;
@@ -52,6 +52,8 @@ const WRITERS: usize = 2;
 /// With so many commands a writer does not wait for the other one: a transaction costs about as much as twenty
 /// executions, so that smaller ones would be dear.
 const CROWD: usize = 64;
+/// How long the first command of a batch waits for the other writer: that one may itself wait for a lock.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often a command is put off because somebody else holds its execution, and for how long.
 const BUSY_TRIES: u32 = 1000;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -146,6 +148,11 @@ impl Committer {
         &self.queue.gate
     }
 
+    /// Waits until so many answers of a stream may be submitted; hold it until they are told.
+    pub async fn room(&self, answers: usize) -> Room {
+        self.queue.room(answers).await
+    }
+
     /// Does one thing; returns after it is durable, or was refused without a trace.
     pub async fn submit(&self, command: Command) -> Result<Done> {
         self.queue(command, None).await
@@ -194,11 +201,10 @@ fn stopping() -> Error {
 /// A writer: what arrived during one transaction is the next one.
 async fn write(shared: Arc<Shared>, inbox: Arc<tokio::sync::Mutex<Inbox>>, shutdown: Shutdown) {
     loop {
-        let batch = {
+        let (batch, committing) = {
             let mut inbox = inbox.lock().await;
             let batch = gather(&shared, &mut inbox, &shutdown).await;
-            shared.committing.send_modify(|writers| *writers += 1);
-            batch
+            (batch, Committing::begin(&shared))
         };
         let is_last = batch.is_empty();
         let batch = shared.queue.gate.without_abandoned(batch);
@@ -209,29 +215,51 @@ async fn write(shared: Arc<Shared>, inbox: Arc<tokio::sync::Mutex<Inbox>>, shutd
             batch::commit(&shared, batch).instrument(span).await;
             shared.queue.gate.note(starts, begun.elapsed());
         }
-        shared.committing.send_modify(|writers| *writers -= 1);
+        drop(committing);
         if is_last {
             return;
         }
     }
 }
 
-/// What is written next: all that is there, once the other writer has committed or the batch is worth a
-/// transaction beside that one. Nothing if the service stops.
+/// A writer that commits, until this is dropped.
+struct Committing<'a>(&'a Shared);
+
+impl<'a> Committing<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.committing.send_modify(|writers| *writers += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.committing.send_modify(|writers| *writers -= 1);
+    }
+}
+
+/// What is written next: all that is there, once the other writer has committed, or takes long, or the batch is worth
+/// a transaction beside that one. Nothing if the service stops.
 async fn gather(shared: &Shared, inbox: &mut Inbox, shutdown: &Shutdown) -> Vec<Pending> {
     let mut committing = shared.committing.subscribe();
     let mut batch = Vec::with_capacity(BATCH);
+    let mut due = tokio::time::Instant::now();
     loop {
         let is_alone = *committing.borrow_and_update() == 0;
         if batch.len() >= CROWD || (is_alone && !batch.is_empty()) {
             return batch;
         }
+        let is_empty = batch.is_empty();
         tokio::select! {
             biased;
             // What was accepted is written even while stopping; callers still wait for it.
             more = inbox.more(&mut batch) => if !more { return batch },
-            () = shutdown.soft.cancelled(), if batch.is_empty() => return batch,
+            () = shutdown.soft.cancelled(), if is_empty => return batch,
+            () = tokio::time::sleep_until(due), if !is_empty => return batch,
             _ = committing.changed() => {}
+        }
+        if is_empty {
+            due = tokio::time::Instant::now() + GATHER;
         }
     }
 }

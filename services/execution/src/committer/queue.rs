@@ -9,12 +9,19 @@ use chassis::{Error, Result};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge};
 use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pace::{MOST, Pace, SHARE};
 use super::{BATCH, Origin, Pending, Target, WRITERS, stopping};
 
-/// Commands beside starts that may wait. The service's port, the timers and the pump let far fewer come.
+/// Commands beside starts that may wait. The service's port, the timers and the pump let far fewer come, and streams wait
+/// for [`room`](Queue::room).
 const WORK: usize = 8192;
+/// Answers that all streams together may have waiting.
+const STREAMED: usize = WORK / 2;
+
+/// Room for some answers of a stream, until the last of them is told what came of it.
+pub type Room = Arc<OwnedSemaphorePermit>;
 /// Starts by schedules, and those that come back, wait beside those that are counted.
 const UNCOUNTED: usize = 1024;
 
@@ -25,6 +32,7 @@ pub(super) fn queue() -> (Queue, Inbox) {
     let queue = Queue {
         work: to_work,
         starts: to_starts,
+        streamed: Arc::new(Semaphore::new(STREAMED)),
         gate: Gate::default(),
     };
     let gate = queue.gate.clone();
@@ -36,10 +44,18 @@ pub(super) fn queue() -> (Queue, Inbox) {
 pub(super) struct Queue {
     work: mpsc::Sender<Pending>,
     starts: mpsc::Sender<Pending>,
+    streamed: Arc<Semaphore>,
     pub gate: Gate,
 }
 
 impl Queue {
+    /// Waits until so many answers of a stream may come.
+    pub async fn room(&self, answers: usize) -> Room {
+        let answers = u32::try_from(answers.min(STREAMED)).unwrap_or(u32::MAX);
+        let room = self.streamed.clone().acquire_many_owned(answers).await;
+        Arc::new(room.expect("the semaphore is never closed"))
+    }
+
     /// Puts a command in, or answers why not.
     pub fn put(&self, mut pending: Pending) {
         if pending.is_start() && !pending.is_due() {

@@ -26,8 +26,6 @@ pub(super) struct Board {
     /// So that each look begins with another worker.
     looks: usize,
     lines: HashMap<String, Line>,
-    /// Whether the queue may have something for those who have credit.
-    is_behind: bool,
     /// Leased to workers that never saw them, and their holders.
     pub unseen: Vec<(Uuid, Arc<str>)>,
     /// Who has jobs that are held but not yet on their way.
@@ -54,6 +52,8 @@ struct Line {
     /// Jobs that this replica queued, ever and since that look began.
     queued: u64,
     waiting: u64,
+    /// Whether the queue may have something for those who have credit.
+    is_behind: bool,
 }
 
 /// A look into the queue.
@@ -76,6 +76,12 @@ impl Stream {
     }
 }
 
+/// Whether the queue may have something for this worker.
+fn is_behind(lines: &HashMap<String, Line>, stream: &Stream) -> bool {
+    let mut lines = stream.taker.job_types.iter().map(|it| lines.get(it));
+    lines.any(|line| line.is_some_and(|line| line.is_behind))
+}
+
 impl Board {
     pub fn join(&mut self, taker: Taker, outgoing: Outgoing) -> u64 {
         self.next += 1;
@@ -83,8 +89,8 @@ impl Board {
         for job_type in taker.job_types.iter() {
             let line = self.lines.entry(job_type.clone()).or_default();
             line.streams.push_back(id);
+            line.is_behind = true;
         }
-        self.is_behind = true;
         let stream = Stream {
             taker,
             reserved: 0,
@@ -124,7 +130,11 @@ impl Board {
     pub fn set_credit(&mut self, id: u64, credit: usize) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.taker.limit = credit;
-            self.is_behind = true;
+            for job_type in stream.taker.job_types.iter() {
+                if let Some(line) = self.lines.get_mut(job_type) {
+                    line.is_behind = true;
+                }
+            }
         }
     }
 
@@ -185,8 +195,10 @@ impl Board {
 
     /// Says whether somebody may wait for the credit.
     pub fn answered(&mut self, id: u64, job: Uuid) -> bool {
-        let stream = self.streams.get_mut(&id);
-        stream.is_some_and(|stream| stream.held.remove(&job).is_some()) && self.is_behind
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return false;
+        };
+        stream.held.remove(&job).is_some() && is_behind(&self.lines, stream)
     }
 
     pub fn extended(&mut self, id: u64, job: Uuid, lease: Duration) {
@@ -203,10 +215,10 @@ impl Board {
             if let Some(line) = self.lines.get_mut(job_type) {
                 line.queued += 1;
                 line.waiting += 1;
+                line.is_behind = true;
                 is_wanted = true;
             }
         }
-        self.is_behind |= is_wanted;
         is_wanted
     }
 
@@ -225,7 +237,6 @@ impl Board {
 
     /// Reserves credit for a look; none if nobody has any.
     pub fn look(&mut self) -> Option<Look> {
-        let most = if self.is_behind { AT_ONCE } else { A_FEW };
         let mut look = Look {
             takers: Vec::new(),
             ids: Vec::new(),
@@ -240,6 +251,10 @@ impl Board {
         for id in ids {
             let Some(stream) = self.streams.get_mut(&id) else {
                 continue;
+            };
+            let most = match is_behind(&self.lines, stream) {
+                true => AT_ONCE,
+                false => A_FEW,
             };
             let limit = stream.free().min(most).min(left);
             if limit == 0 {
@@ -275,17 +290,16 @@ impl Board {
             }
         }
         self.send();
-        let mut waiting = 0;
         for (job_type, queued) in &look.queued {
             if let Some(line) = self.lines.get_mut(job_type) {
                 line.clear_until = is_all.then_some(look.began + FRESH);
                 if is_all {
-                    line.waiting = line.queued - queued;
-                    waiting += line.waiting;
+                    // A line whose last stream left, and another came, counts anew.
+                    line.waiting = line.queued.saturating_sub(*queued);
                 }
+                line.is_behind = !is_all || line.waiting > 0;
             }
         }
-        self.is_behind = !is_all || waiting > 0;
         has_found && !is_all
     }
 

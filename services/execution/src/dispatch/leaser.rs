@@ -16,8 +16,9 @@ use crate::leasing::{self, Leased, Turns};
 /// How often it looks unasked: the tables are the truth. Twice as often as a look counts.
 const POLL: Duration = Duration::from_millis(500);
 
-/// How long it waits for streams that end.
-const LAST: Duration = Duration::from_secs(2);
+/// How long it waits for streams that end, and for transactions that lease jobs for them; and how often it asks.
+const LAST: Duration = Duration::from_secs(8);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What the leaser works with.
 pub struct Leaser {
@@ -57,10 +58,10 @@ impl Leaser {
                 () = shutdown.soft.cancelled() => {}
             }
         }
-        // The streams end, too, and leave what they did not send.
+        // The streams end, too, and leave what they did not send; so do transactions under way.
         let left = async {
-            while self.dispatch.board().has_streams() {
-                look.notified().await;
+            while self.dispatch.is_in_use() {
+                tokio::time::sleep(AGAIN).await;
             }
         };
         let _ = tokio::time::timeout(LAST, left).await;

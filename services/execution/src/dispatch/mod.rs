@@ -7,6 +7,7 @@ mod leaser;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Dispatch(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     board: Mutex<Board>,
+    /// Jobs that are being leased by transactions under way.
+    reserved: AtomicUsize,
     /// A look into the queue is worth while.
     look: Arc<Notify>,
 }
@@ -53,6 +56,11 @@ impl Dispatch {
         self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether jobs may still have to be given back.
+    fn is_in_use(&self) -> bool {
+        self.board().has_streams() || self.0.reserved.load(Ordering::Acquire) > 0
+    }
+
     /// For what makes room for jobs elsewhere.
     pub fn look(&self) -> Arc<Notify> {
         self.0.look.clone()
@@ -71,6 +79,7 @@ impl Dispatch {
     /// Credit for a job that is queued by the transaction under way, unless others wait or nobody can take it.
     pub fn reserve(&self, job_type: &str) -> Option<Reserved> {
         let (id, holder, lease) = self.board().reserve(job_type)?;
+        self.0.reserved.fetch_add(1, Ordering::Relaxed);
         Some(Reserved {
             dispatch: self.clone(),
             id,
@@ -120,6 +129,7 @@ impl Drop for Reserved {
         if !self.is_used {
             self.dispatch.board().release(self.id);
         }
+        self.dispatch.0.reserved.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

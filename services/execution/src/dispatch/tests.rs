@@ -111,13 +111,43 @@ async fn job_goes_with_the_commit_that_queues_it_and_looks_like_a_leased_one() {
     assert_eq!(stage.status(id).await.0, "COMPLETED");
 }
 
+#[test]
+fn backlog_of_one_type_is_not_forgotten_because_another_type_has_none() {
+    let dispatch = Dispatch::default();
+    let come = |job_type: &str, limit| {
+        let outgoing = Outgoing::new(dispatch.look());
+        let taker = Taker {
+            job_types: Arc::new([job_type.to_owned()]),
+            holder: job_type.into(),
+            limit,
+            lease: Duration::from_secs(30),
+        };
+        dispatch.join(taker, outgoing)
+    };
+    let (_idle, busy) = (come("a", 5), come("b", 1));
+    let mut board = dispatch.board();
+    let look = board.look().unwrap();
+    let id = Uuid::now_v7();
+    let job = Job {
+        id: id.to_string(),
+        ..Job::default()
+    };
+    let place = look.takers.iter().position(|it| &*it.holder == "b");
+    board.looked(&look, vec![(place.unwrap(), job)], false);
+    let look = board.look().unwrap();
+    assert_eq!(look.takers.len(), 1, "the busy one has no credit left");
+    board.looked(&look, Vec::new(), true);
+    assert!(board.answered(busy.id, id), "there is more of its type");
+    drop(board);
+}
+
 #[tokio::test]
 async fn worker_holds_no_more_than_its_credit_until_leases_end() {
     let stage = Stage::new().await;
     let workflow = stage.publish(1, &[("a", "pack", json!({}))]).await;
     let replica = stage.replica();
     let turns = Turns::default();
-    let lease = Duration::from_secs(1);
+    let lease = Duration::from_secs(30);
     let mut worker = Worker::with_lease(&replica.dispatch, "w", 2, lease);
     replica.leaser.look(&turns).await;
     for _ in 0..5 {
@@ -139,7 +169,7 @@ async fn worker_holds_no_more_than_its_credit_until_leases_end() {
 
     // Time passes for this process; the database still has the leases, which does not matter here.
     worker.place.set_credit(2);
-    replica.dispatch.board().pass(Duration::from_secs(2));
+    replica.dispatch.board().pass(Duration::from_secs(31));
     replica.leaser.look(&turns).await;
     assert_eq!(worker.read().await.len(), 2, "what ended counts no more");
 }

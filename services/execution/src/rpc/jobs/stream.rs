@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::outgoing::{Outgoing, Reader, Ticket};
 use super::{check_lease, check_types, complete, extension, fail, not_held, throw};
-use crate::committer::Command;
+use crate::committer::{Command, Room};
 use crate::dispatch::Place;
 use crate::leasing::{self, Extension, Taker};
 use crate::rpc::actor;
@@ -120,7 +120,8 @@ impl Stream {
             if message.answers.len() > MOST_ANSWERS {
                 return Err(Error::invalid("answers", "are more than 1000"));
             }
-            let extensions = self.take(&subscribed, message.answers);
+            let room = self.service.committer.room(message.answers.len()).await;
+            let extensions = self.take(&subscribed, message.answers, &room);
             self.extend(&subscribed, extensions).await;
             self.outgoing.at_most(IN_FLIGHT - MOST_ANSWERS).await;
             match next(incoming).await? {
@@ -170,6 +171,7 @@ impl Stream {
         &self,
         subscribed: &Subscribed,
         answers: Vec<pb::JobAnswer>,
+        room: &Room,
     ) -> Vec<(Ticket, pb::ExtendJobRequest)> {
         let mut extensions = Vec::new();
         for pb::JobAnswer { number, answer } in answers {
@@ -183,15 +185,15 @@ impl Stream {
             match answer {
                 Some(Answer::Complete(mut body)) => {
                     own(&mut body.worker);
-                    self.submit(subscribed, ticket, complete(caller(), body));
+                    self.submit(subscribed, (ticket, room), complete(caller(), body));
                 }
                 Some(Answer::ThrowError(mut body)) => {
                     own(&mut body.worker);
-                    self.submit(subscribed, ticket, throw(caller(), body));
+                    self.submit(subscribed, (ticket, room), throw(caller(), body));
                 }
                 Some(Answer::Fail(mut body)) => {
                     own(&mut body.worker);
-                    self.submit_failure(subscribed, ticket, fail(caller(), body));
+                    self.submit_failure(subscribed, (ticket, room), fail(caller(), body));
                 }
                 Some(Answer::Extend(mut body)) => {
                     own(&mut body.worker);
@@ -203,11 +205,20 @@ impl Stream {
         extensions
     }
 
-    fn submit(&self, subscribed: &Subscribed, ticket: Ticket, read: Result<(Uuid, Command)>) {
+    fn submit(
+        &self,
+        subscribed: &Subscribed,
+        (ticket, room): (Ticket, &Room),
+        read: Result<(Uuid, Command)>,
+    ) {
+        let room = room.clone();
         match read {
             Ok((job, command)) => {
                 subscribed.place.answered(job);
-                let then = move |done: Result<_>| ticket.settle(done.map(|_| told()));
+                let then = move |done: Result<_>| {
+                    drop(room);
+                    ticket.settle(done.map(|_| told()));
+                };
                 self.service.committer.submit_then(command, then);
             }
             Err(error) => ticket.settle(Err(error)),
@@ -217,19 +228,23 @@ impl Stream {
     fn submit_failure(
         &self,
         subscribed: &Subscribed,
-        ticket: Ticket,
+        (ticket, room): (Ticket, &Room),
         read: Result<(Uuid, Command)>,
     ) {
+        let room = room.clone();
         let (job, command) = match read {
             Ok(read) => read,
             Err(error) => return ticket.settle(Err(error)),
         };
         subscribed.place.answered(job);
         let retries = self.retries.clone();
-        let then = move |done: Result<_>| match done {
-            // Not from the answer of the commit: a repetition has done nothing.
-            Ok(_) => drop(retries.send((ticket, job))),
-            Err(error) => ticket.settle(Err(error)),
+        let then = move |done: Result<_>| {
+            drop(room);
+            match done {
+                // Not from the answer of the commit: a repetition has done nothing.
+                Ok(_) => drop(retries.send((ticket, job))),
+                Err(error) => ticket.settle(Err(error)),
+            }
         };
         self.service.committer.submit_then(command, then);
     }
@@ -250,9 +265,11 @@ impl Stream {
     }
 
     async fn known(&self, jobs: &[Uuid]) -> Result<HashMap<Uuid, bool>> {
-        let mut conn = db::acquire(&self.service.pool).await?;
-        let known = store::jobs::will_retry(&mut conn, jobs).await?;
-        Ok(known.into_iter().collect())
+        let known = async {
+            let mut conn = db::acquire(&self.service.pool).await?;
+            Ok(store::jobs::will_retry(&mut conn, jobs).await?)
+        };
+        Ok(db::patiently(known).await?.into_iter().collect())
     }
 
     /// Extends the leases of one message in one transaction.
