@@ -111,20 +111,21 @@ async fn job_goes_with_the_commit_that_queues_it_and_looks_like_a_leased_one() {
     assert_eq!(stage.status(id).await.0, "COMPLETED");
 }
 
+/// A worker that is never read from, named like its job type.
+fn come(dispatch: &Dispatch, job_type: &str, limit: usize) -> Place {
+    let taker = Taker {
+        job_types: Arc::new([job_type.to_owned()]),
+        holder: job_type.into(),
+        limit,
+        lease: Duration::from_secs(30),
+    };
+    dispatch.join(taker, Outgoing::new(dispatch.look()))
+}
+
 #[test]
 fn backlog_of_one_type_is_not_forgotten_because_another_type_has_none() {
     let dispatch = Dispatch::default();
-    let come = |job_type: &str, limit| {
-        let outgoing = Outgoing::new(dispatch.look());
-        let taker = Taker {
-            job_types: Arc::new([job_type.to_owned()]),
-            holder: job_type.into(),
-            limit,
-            lease: Duration::from_secs(30),
-        };
-        dispatch.join(taker, outgoing)
-    };
-    let (_idle, busy) = (come("a", 5), come("b", 1));
+    let (_idle, busy) = (come(&dispatch, "a", 5), come(&dispatch, "b", 1));
     let mut board = dispatch.board();
     let look = board.look().unwrap();
     let id = Uuid::now_v7();
@@ -139,6 +140,21 @@ fn backlog_of_one_type_is_not_forgotten_because_another_type_has_none() {
     board.looked(&look, Vec::new(), true);
     assert!(board.answered(busy.id, id), "there is more of its type");
     drop(board);
+}
+
+#[test]
+fn credit_of_a_stream_that_left_is_in_use_while_a_job_is_leased_with_it() {
+    let dispatch = Dispatch::default();
+    let place = come(&dispatch, "a", 1);
+    let mut board = dispatch.board();
+    let look = board.look().unwrap();
+    board.looked(&look, Vec::new(), true);
+    drop(board);
+    let reserved = dispatch.reserve("a").unwrap();
+    drop(place);
+    assert!(dispatch.is_in_use(), "what it leases is to be given back");
+    drop(reserved);
+    assert!(!dispatch.is_in_use());
 }
 
 #[tokio::test]

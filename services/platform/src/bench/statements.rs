@@ -48,7 +48,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
         event.record(&mut statement);
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(UnderWay(count)) = span.extensions_mut().get_mut() {
-                *count += u32::from(statement.is_one);
+                *count += u32::from(statement.is_one && !statement.is_bound);
             }
         }
     }
@@ -71,9 +71,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
 #[derive(Default)]
 struct Statement {
     is_one: bool,
+    /// It begins or ends the transaction.
+    is_bound: bool,
 }
 
 impl Visit for Statement {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let is_bound = ["begin", "commit", "rollback"]
+            .iter()
+            .any(|word| value.starts_with(word));
+        self.is_bound |= field.name() == "summary" && is_bound;
+    }
+
     fn record_debug(&mut self, field: &Field, _: &dyn Debug) {
         self.is_one |= field.name() == "rows_affected";
     }
@@ -103,10 +112,10 @@ pub async fn measure(
 fn line(tally: Tally, of: &str, in_flight: usize) -> anyhow::Result<()> {
     let mean = f64::from(tally.statements) / f64::from(tally.commits.max(1));
     let what = format!(
-        "statements with rows per commit of {of} at {in_flight} in flight; at most {} in one of {} commits",
-        tally.most, tally.commits
+        "statements with rows in a commit of {of} at {in_flight} in flight, {mean:.1} on average of {} commits",
+        tally.commits
     );
-    say(&at_most(mean, LIMIT, &what))
+    say(&at_most(f64::from(tally.most), LIMIT, &what))
 }
 
 #[cfg(test)]
@@ -118,14 +127,18 @@ mod tests {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let registry = Registry::default().with(Listener(tally.clone()));
         tracing::subscriber::with_default(registry, || {
-            let statement = || tracing::debug!(target: "sqlx::query", rows_affected = 1);
-            statement();
+            let statement = |summary| {
+                tracing::debug!(target: "sqlx::query", summary, rows_affected = 1);
+            };
+            statement("select 1");
             for count in [2, 3] {
                 let commit = tracing::info_span!("commit");
                 let _inside = commit.enter();
+                statement("begin; set local x");
                 for _ in 0..count {
-                    statement();
+                    statement("-- execution.write");
                 }
+                statement("commit");
                 tracing::info!("something else");
             }
         });

@@ -1,5 +1,6 @@
 //! What is let in, and in which order it comes out.
 
+use futures_util::FutureExt;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -63,6 +64,15 @@ async fn only_starts_are_refused_because_others_wait() {
     drop(batch);
     queue.gate.check().unwrap();
     put(&queue, start(Origin::Call)).unwrap();
+}
+
+#[tokio::test]
+async fn answers_of_streams_leave_room_for_others() {
+    let (queue, _inbox) = queue();
+    let all = queue.room(STREAMED).await;
+    assert!(queue.room(1).now_or_never().is_none(), "they wait");
+    drop(all);
+    assert!(queue.room(1).now_or_never().is_some());
 }
 
 #[tokio::test]
