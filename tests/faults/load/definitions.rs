@@ -27,7 +27,7 @@ impl Kind {
         match self {
             Self::Steps => STEPS.to_owned(),
             Self::Jobs => JOBS.to_owned(),
-            Self::People => PEOPLE.to_owned(),
+            Self::People => approval("People", "20s"),
             Self::Timers => TIMERS.to_owned(),
             Self::Signals => SIGNALS.to_owned(),
             Self::Items => ITEMS.to_owned(),
@@ -89,19 +89,24 @@ transitions:
   - { from: Risk, to: Regret, condition: { field: step.status, operator: equals, value: FAILED } }
 "#;
 
-const PEOPLE: &str = r#"
-client: { name: Fault Works }
-workflow: { name: People, status: ACTIVE }
+/// What a person decides within `timeout`, or nobody does.
+pub fn approval(name: &str, timeout: &str) -> String {
+    format!(
+        r#"
+client: {{ name: Fault Works }}
+workflow: {{ name: {name}, status: ACTIVE }}
 steps:
-  - { name: Decide, stepType: approval, config: { timeout: 20s } }
-  - { name: Granted, stepType: notification }
-  - { name: Declined, stepType: notification }
-  - { name: Expired, stepType: notification }
+  - {{ name: Decide, stepType: approval, config: {{ timeout: {timeout} }} }}
+  - {{ name: Granted, stepType: notification }}
+  - {{ name: Declined, stepType: notification }}
+  - {{ name: Expired, stepType: notification }}
 transitions:
-  - { from: Decide, to: Granted, condition: { field: approved, operator: equals, value: true } }
-  - { from: Decide, to: Declined, isDefault: true }
-  - { from: Decide, to: Expired, condition: { field: step.error.code, operator: equals, value: TIMEOUT } }
-"#;
+  - {{ from: Decide, to: Granted, condition: {{ field: approved, operator: equals, value: true }} }}
+  - {{ from: Decide, to: Declined, isDefault: true }}
+  - {{ from: Decide, to: Expired, condition: {{ field: step.error.code, operator: equals, value: TIMEOUT }} }}
+"#
+    )
+}
 
 const TIMERS: &str = r#"
 client: { name: Fault Works }

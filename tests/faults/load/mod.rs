@@ -8,7 +8,7 @@ mod people;
 mod workers;
 
 pub use callers::{input, request_id};
-pub use definitions::{Definition, Kind, publish};
+pub use definitions::{Definition, Kind, approval, publish};
 pub use ledger::{Completion, Decision, Fate, Ledger, Start};
 pub use people::decide;
 

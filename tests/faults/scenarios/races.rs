@@ -18,20 +18,6 @@ use crate::table::Row;
 const AT_ONCE: u64 = 16;
 const INSISTS: Duration = Duration::from_secs(10);
 
-const APPROVAL: &str = r#"
-client: { name: Fault Works }
-workflow: { name: Race, status: ACTIVE }
-steps:
-  - { name: Decide, stepType: approval, config: { timeout: 250ms } }
-  - { name: Granted, stepType: notification }
-  - { name: Declined, stepType: notification }
-  - { name: Expired, stepType: notification }
-transitions:
-  - { from: Decide, to: Granted, condition: { field: approved, operator: equals, value: true } }
-  - { from: Decide, to: Declined, isDefault: true }
-  - { from: Decide, to: Expired, condition: { field: step.error.code, operator: equals, value: TIMEOUT } }
-"#;
-
 const JOB: &str = r#"
 client: { name: Fault Works }
 workflow: { name: Race for a job, status: ACTIVE }
@@ -50,7 +36,10 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     }
     let load = Load::helpers_but_people(&stage, call.seed);
     let (approval, job) = (
-        stage.sessions.publish(APPROVAL).await?,
+        stage
+            .sessions
+            .publish(&load::approval("Race", "250ms"))
+            .await?,
         stage.sessions.publish(JOB).await?,
     );
     let rounds: u64 = call.small_or(48, 500);

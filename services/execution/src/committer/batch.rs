@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::business_keys::Keys;
 use super::cache::Remembered;
-use super::commands::Asked;
+use super::command_rows::Asked;
 use super::handing::Handing;
 use super::kept_signals::KeptSignals;
 use super::load::{self, Found, Loaded};

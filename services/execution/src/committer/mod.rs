@@ -6,7 +6,7 @@ mod business_keys;
 mod cache;
 mod children;
 mod command;
-mod commands;
+mod command_rows;
 mod handing;
 mod kept_signals;
 mod load;
@@ -41,7 +41,7 @@ use queue::{Inbox, Place, Queue};
 pub use command::{
     Action, BusinessKey, Command, Done, KeyPolicy, NewExecution, Origin, Restart, Target,
 };
-pub use commands::{KEPT, START, read as read_command};
+pub use command_rows::{KEPT, START, read as read_command};
 pub use pace::BURST;
 pub use queue::{Gate, Room};
 

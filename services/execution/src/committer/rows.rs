@@ -15,7 +15,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::load::{Loaded, left};
-use super::{commands, locks, waits};
+use super::{command_rows, locks, waits};
 use crate::engine::{Execution, Failure, Log};
 use crate::history;
 use crate::outbox::OutboxRow;
@@ -69,7 +69,7 @@ impl Rows {
         self.memory(loaded, birth.is_some());
         self.events(loaded, birth.is_some());
         self.notifications(loaded);
-        commands::push(&mut self.commands, loaded);
+        command_rows::push(&mut self.commands, loaded);
         locks::push(&mut self.locks, loaded);
         self.at = self.at.max(loaded.execution.memory.last_at);
         for log in std::mem::take(&mut loaded.change.logs).into_values() {
@@ -107,7 +107,7 @@ impl Rows {
         write::write_memories(conn, &self.forgotten, &self.kept, &self.memories).await?;
         notifications::insert_notifications(conn, &self.notifications).await?;
         let granted = pass_on(conn, &self.locks).await?;
-        commands::grant(&mut self.commands, granted, self.at);
+        command_rows::grant(&mut self.commands, granted, self.at);
         insert_commands(conn, &self.commands).await?;
         let ids: Vec<Uuid> = self.outbox.iter().map(|row| row.id).collect();
         let payloads: Vec<Vec<u8>> = self.outbox.iter().map(|row| row.payload.to_vec()).collect();
