@@ -9,6 +9,7 @@ mod materialize;
 mod meters;
 mod names;
 mod projection;
+mod recount;
 mod rpc;
 mod store;
 mod wire;

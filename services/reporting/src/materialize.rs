@@ -17,8 +17,8 @@ use crate::meters::Lag;
 use crate::projection::metrics::Sums;
 use crate::projection::period::{Period, touched};
 use crate::store;
+use crate::store::days::Stale;
 use crate::store::held::Place;
-use crate::store::stale::Stale;
 
 /// The least time between two writes of the same report.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Materializer {
             let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
             let held = store::held::older_than(&mut conn, now, MOST_HELD).await?;
-            Ok((now, store::stale::list(&mut conn).await?, held))
+            Ok((now, store::days::stale(&mut conn).await?, held))
         });
         let (now, stale, held) = look.await?;
         self.lag.record_backlog(stale.len(), held.len());
@@ -89,7 +89,7 @@ impl Materializer {
         }
         let mut conn = db::acquire(&self.pool).await?;
         Ok(!store::held::any_left(&mut conn, held).await?
-            && !store::stale::any_left(&mut conn, stale).await?)
+            && !store::days::any_left(&mut conn, stale).await?)
     }
 
     async fn advance(&mut self, complete: Option<DateTime<Utc>>) -> Result<()> {
@@ -121,11 +121,10 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
     let rows = store::figures::of_days(conn, &Vec::from_iter(needed)).await?;
     let mut sums: BTreeMap<Period, Sums> = BTreeMap::new();
     for row in &rows {
-        for period in Period::of_day(row.workflow_id, row.day) {
+        for period in Period::of_day(row.key.workflow_id, row.key.day) {
             if periods.contains_key(&period) {
-                sums.entry(period)
-                    .or_default()
-                    .add(row.grain, row.key, &row.figures);
+                let sums = sums.entry(period).or_default();
+                sums.add(&row.key, &row.label, &row.figures);
             }
         }
     }
@@ -135,5 +134,5 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .collect();
     store::periods::write(conn, &metrics).await?;
     fail_point!("reports.before_clear");
-    store::stale::clear(conn, stale).await
+    store::days::show(conn, stale).await
 }

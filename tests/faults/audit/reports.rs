@@ -49,22 +49,22 @@ pub const RULES: &[Rule] = &[
                 from raw full join told on told.execution_id = raw.execution_id and told.step = raw.step
                where raw.step is null or told.step is null
                   or (raw.activations, raw.completed, raw.failed, raw.skipped, raw.retries) is distinct from
-                     ((figures ->> 'activations')::bigint, (figures ->> 'completed')::bigint,
-                      (figures ->> 'failed')::bigint, (figures ->> 'skipped')::bigint,
-                      (figures ->> 'retries')::bigint)
+                     (coalesce((figures ->> 'activations')::bigint, 0), coalesce((figures ->> 'completed')::bigint, 0),
+                      coalesce((figures ->> 'failed')::bigint, 0), coalesce((figures ->> 'skipped')::bigint, 0),
+                      coalesce((figures ->> 'retries')::bigint, 0))
                   or raw.time is distinct from (figures ->> 'totalTime')::numeric * 1000",
     },
     Rule {
         none: "day's figures that differ",
         sql: "with events as (
-                  select workflow_id, (started_at at time zone 'UTC')::date as day, 'execution' as kind,
-                         client_id as key, 1 as total, (status = 'COMPLETED')::integer as completed,
+                  select workflow_id, (started_at at time zone 'UTC')::date as day, workflow_version as version,
+                         'execution' as kind, client_id as key, 1 as total, (status = 'COMPLETED')::integer as completed,
                          (status = 'FAILED')::integer as failed, (status = 'CANCELLED')::integer as cancelled,
                          0 as skipped, 0 as retries,
                          case when status = 'COMPLETED' then completed_at - started_at end as time
                     from execution.workflow_executions where not simulation
                   union all
-                  select e.workflow_id, (e.started_at at time zone 'UTC')::date, 'step', l.step_id,
+                  select e.workflow_id, (e.started_at at time zone 'UTC')::date, e.workflow_version, 'step', l.step_id,
                          (not l.will_retry)::integer, (l.status = 'COMPLETED')::integer,
                          (l.status = 'FAILED' and not l.will_retry)::integer, 0, (l.status = 'SKIPPED')::integer,
                          (l.attempt > 1)::integer,
@@ -73,7 +73,8 @@ pub const RULES: &[Rule] = &[
                     join execution.workflow_executions e on e.id = l.execution_id and not e.simulation
                    where l.event_seq is not null
                   union all
-                  select e.workflow_id, (e.started_at at time zone 'UTC')::date, 'transition', taken.id::uuid,
+                  select e.workflow_id, (e.started_at at time zone 'UTC')::date, e.workflow_version, 'transition',
+                         taken.id::uuid,
                          1, 0, 0, 0, 0, 0, null
                     from execution.execution_logs l
                     join execution.workflow_executions e on e.id = l.execution_id and not e.simulation
@@ -91,7 +92,8 @@ pub const RULES: &[Rule] = &[
                      || coalesce(raw.day, d.day) || ': ' || coalesce(raw::text, 'nothing') || ' is counted as '
                      || coalesce(d.figures::text, 'nothing')
                 from raw
-                full join reporting.day_figures d on d.workflow_id = raw.workflow_id and d.day = raw.day
+                full join (select * from reporting.figures where kind in ('execution', 'step', 'transition')) d
+                     on d.workflow_id = raw.workflow_id and d.day = raw.day and d.version = raw.version
                      and d.kind = raw.kind and d.key = raw.key
                where raw.key is null or d.key is null
                   or (raw.total, raw.completed, raw.failed, raw.cancelled, raw.skipped, raw.retries, raw.time,

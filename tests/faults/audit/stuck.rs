@@ -53,8 +53,8 @@ union all
 select 'events of ' || execution_id || ' from ' || first_seq || ' held for ' || clock_timestamp() - held_at
   from (select * from reporting.held_events order by held_at limit 10) h
 union all
-select 'day ' || day || ' of ' || workflow_id || ' stale for ' || clock_timestamp() - stale_since
-  from (select * from reporting.stale_days limit 10) d
+select 'day ' || day || ' of ' || workflow_id || ' stale for ' || clock_timestamp() - marked_at
+  from (select * from reporting.days where shown is distinct from mark limit 10) d
 union all
 select 'session of ' || usename || ' ' || state || ' for ' || clock_timestamp() - state_change || ', waits for '
        || coalesce(wait_event, 'nothing') || ': ' || left(query, 120)

@@ -49,9 +49,9 @@ const PLANTED: &[(&str, &str)] = &[
     ),
     ("select 1", "open execution without a reason"),
     (
-        "update reporting.day_figures set figures = jsonb_set(figures, '{total}', '77')
+        "update reporting.figures set figures = jsonb_set(figures, '{total}', '77')
           where (workflow_id, day, kind, key) =
-                (select workflow_id, day, kind, key from reporting.day_figures limit 1)",
+                (select workflow_id, day, kind, key from reporting.figures where kind = 'execution' limit 1)",
         "day's figures that differ",
     ),
     (

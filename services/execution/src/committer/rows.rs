@@ -237,12 +237,15 @@ impl Rows {
         }
         let logs = &loaded.change.logs;
         let ended = loaded.change.finished.iter().map(|seq| &logs[seq]);
-        events.extend(ended.map(|log| Event::StepFinished(history::step_finished(log))));
+        events.extend(
+            ended.map(|log| Event::StepFinished(history::step_finished(log, &loaded.graph))),
+        );
         if let Some(completed_at) = execution.completed_at {
             let status = execution.status;
             events.push(Event::Finished {
                 status,
                 completed_at,
+                target: loaded.graph.target,
             });
         }
         let told = wire::events_to_proto(&ExecutionEvents {
@@ -350,6 +353,7 @@ fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.event_seq.push(log.event_seq);
     rows.item_index.push(log.item_index);
     rows.from_seq.push(log.from);
+    rows.incident.push(log.incident);
 }
 
 /// A workflow may be deleted between the catalog's answer and the commit. Of the rows the first is named: a

@@ -311,6 +311,7 @@ impl Step<'_> {
             failure: None,
             route: None,
             will_retry: false,
+            incident: matches!(branch.hold, Hold::Incident { .. }),
             event_seq: None,
             from: branch.from,
         }

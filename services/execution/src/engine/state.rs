@@ -276,6 +276,8 @@ pub struct Log {
     pub failure: Option<Failure>,
     pub route: Option<Value>,
     pub will_retry: bool,
+    /// Whether the attempt is an incident.
+    pub incident: bool,
     /// Set with the final status.
     pub event_seq: Option<i32>,
     /// The seq of the attempt whose end led to this one; counts only when the row is new.

@@ -63,8 +63,8 @@ async fn what_has_been_over_for_long_goes_and_its_reports_stay() {
                from execution.workflow_executions;
              insert into reporting.workflow_reports (id, workflow_id, report_type, metrics, period_start)
              values (gen_random_uuid(), '{0}', 'daily', '{{\"totalExecutions\": 8}}', now());
-             insert into reporting.day_figures (workflow_id, day, kind, key, client_id, figures)
-             values ('{0}', now(), 'execution', '{1}', '{1}', '{{\"a\": 1}}');
+             insert into reporting.figures (workflow_id, day, version, kind, key, client_id, figures)
+             values ('{0}', now(), 1, 'execution', '{1}', '{1}', '{{\"a\": 1}}');
              insert into execution.notifications (id, execution_id, step_id, notification_type)
              select gen_random_uuid(), id, gen_random_uuid(), 'x' from execution.workflow_executions",
             line.workflow, line.client
@@ -72,7 +72,7 @@ async fn what_has_been_over_for_long_goes_and_its_reports_stay() {
         .await;
     let reports = "select id, workflow_id, report_type, metrics, period_start, applied_seq
                      from reporting.workflow_reports order by id";
-    let figures = "select * from reporting.day_figures";
+    let figures = "select * from reporting.figures";
     let before = (world.rows(reports).await, world.rows(figures).await);
     pass(&world.pool, POLICY).await.unwrap();
     assert_eq!(left(&world).await, [4, 6, 7, 8]);

@@ -62,11 +62,15 @@ async fn read(service: &Service, ids: &[Uuid]) -> Result<Vec<ExecutionEvents>> {
     for log in store::logs::ended(&mut conn, &told).await? {
         logs.entry(log.execution_id).or_default().push(log);
     }
-    let events = executions.iter().map(|execution| {
+    let mut events = Vec::with_capacity(executions.len());
+    for execution in &executions {
+        let (workflow_id, version) = (execution.workflow_id, execution.workflow_version);
+        let definitions = &service.definitions;
+        let graph = definitions.pinned(&mut conn, workflow_id, version).await?;
         let logs = logs.remove(&execution.id).unwrap_or_default();
-        history::events(execution, &logs)
-    });
-    Ok(events.collect())
+        events.push(history::events(execution, &logs, &graph));
+    }
+    Ok(events)
 }
 
 /// Cuts the events of one execution into parts that follow each other.

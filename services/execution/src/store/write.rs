@@ -136,6 +136,7 @@ pub struct Logs {
     pub event_seq: Vec<Option<i32>>,
     pub item_index: Vec<Option<i32>>,
     pub from_seq: Vec<Option<i32>>,
+    pub incident: Vec<bool>,
 }
 
 /// Changes logs that were written by earlier commits, and adds new ones. Returns how many were changed: a
@@ -168,18 +169,18 @@ pub async fn write_logs(
             insert into execution.execution_logs (
                 id, execution_id, step_id, status, message, data, error, error_code, started_at,
                 completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-                will_retry, event_seq, item_index, from_seq)
+                will_retry, event_seq, item_index, from_seq, incident)
             select id, execution_id, step_id, status::execution.step_status, message, data, error,
                 error_code, started_at, completed_at, seq, activation, attempt, queued_at, available_at,
-                assigned_at, route, will_retry, event_seq, item_index, from_seq
+                assigned_at, route, will_retry, event_seq, item_index, from_seq, incident
             from unnest(
                 $14::uuid[], $15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::jsonb[],
                 $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::int[], $25::int[],
                 $26::int[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::jsonb[],
-                $31::bool[], $32::int[], $33::int[], $34::int[])
+                $31::bool[], $32::int[], $33::int[], $34::int[], $35::bool[])
             as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
                 completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-                will_retry, event_seq, item_index, from_seq))
+                will_retry, event_seq, item_index, from_seq, incident))
         select count(*)::int4 as "changed!" from changed"#,
         &changed.id,
         &changed.status,
@@ -215,6 +216,7 @@ pub async fn write_logs(
         &new.event_seq as &[Option<i32>],
         &new.item_index as &[Option<i32>],
         &new.from_seq as &[Option<i32>],
+        &new.incident,
     )
     .fetch_one(conn)
     .await?;

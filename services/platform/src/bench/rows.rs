@@ -100,16 +100,18 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
 
 /// What the report of one execution says.
 pub fn report(ids: &Ids) -> Value {
-    let step = json!({
-        "activations": 1, "completed": 1, "failed": 0, "skipped": 0, "retries": 0, "totalTime": 0, "averageTime": 0,
-    });
+    let step = json!({ "activations": 1, "completed": 1, "totalTime": 0 });
     let steps = ids.steps.iter().map(|id| (id.to_string(), step.clone()));
-    let taken = ids
-        .transitions
-        .iter()
-        .map(|id| (id.to_string(), json!({ "taken": 1 })));
+    let taken = ids.transitions.iter().map(|id| {
+        (
+            id.to_string(),
+            json!({ "fromStepId": ids.steps[0], "taken": 1 }),
+        )
+    });
     json!({
         "status": "COMPLETED",
+        "workflowVersion": 1,
+        "clientId": ids.client,
         "executionTime": 0,
         "steps": steps.collect::<serde_json::Map<_, _>>(),
         "transitions": taken.collect::<serde_json::Map<_, _>>(),
@@ -139,6 +141,7 @@ pub fn append(logs: &mut Logs, more: Logs) {
     logs.event_seq.extend(more.event_seq);
     logs.item_index.extend(more.item_index);
     logs.from_seq.extend(more.from_seq);
+    logs.incident.extend(more.incident);
 }
 
 /// Ends logs that were written open.

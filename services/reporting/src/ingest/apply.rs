@@ -10,8 +10,9 @@ use model::event::ExecutionEvents;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::projection::execution::ExecutionMetrics;
 use crate::projection::fold::{Changes, Fault, Ledger, fold, last_seq};
-use crate::projection::period::execution_report_id;
+use crate::projection::period::{cohort, execution_report_id};
 use crate::store::held::Place;
 use crate::store::{self, EVENTS_REFUSED};
 use crate::wire;
@@ -82,7 +83,7 @@ impl Plan {
         let mut applied = HashMap::new();
         for (execution_id, group) in groups {
             let row = ledgers.remove(&execution_report_id(execution_id));
-            applied.insert(execution_id, plan.add(execution_id, row, group)?);
+            applied.insert(execution_id, plan.add(row, group)?);
         }
         for part in held {
             if last_seq(part)? <= applied[&part.execution_id] {
@@ -95,7 +96,6 @@ impl Plan {
     /// Plans one execution; returns how far it is counted then.
     fn add(
         &mut self,
-        execution_id: Uuid,
         row: Option<store::ledgers::Row>,
         group: Vec<&ExecutionEvents>,
     ) -> Result<i32, Fault> {
@@ -108,7 +108,7 @@ impl Plan {
             return Ok(before);
         }
         let is_new = row.is_none();
-        let ledger = row.map(|row| read(execution_id, row)).transpose()?;
+        let ledger = row.map(|row| read(row, group[0])).transpose()?;
         let (ledger, ahead) = fold(ledger, group, &mut self.changes)?;
         for part in ahead {
             self.ahead.insert(place(part), wire::encode(part));
@@ -123,6 +123,10 @@ impl Plan {
     }
 
     async fn write(self, conn: &mut PgConnection) -> Result<()> {
+        let counted = self.new.iter().chain(&self.grown);
+        let days: BTreeSet<_> = counted
+            .map(|ledger| (ledger.workflow_id, cohort(ledger.started_at)))
+            .collect();
         if !self.new.is_empty() && store::ledgers::insert(conn, &self.new).await? < self.new.len() {
             return Err(Error::unavailable(LEDGER_RACED, "another sender was first"));
         }
@@ -138,21 +142,14 @@ impl Plan {
         if !self.settled.is_empty() {
             store::held::release(conn, &self.settled).await?;
         }
-        if self.changes.0.is_empty() {
+        if days.is_empty() {
             return Ok(());
         }
-        let mut days: Vec<_> = self
-            .changes
-            .0
-            .keys()
-            .map(|key| (key.workflow_id, key.day))
-            .collect();
-        days.dedup();
         let (workflow_ids, dates): (Vec<_>, Vec<_>) = days.into_iter().unzip();
-        fail_point!("counting.before_figures");
-        store::figures::add(conn, self.changes).await?;
         fail_point!("counting.before_mark");
-        store::stale::mark(conn, &workflow_ids, &dates, Uuid::now_v7()).await
+        store::days::mark(conn, &workflow_ids, &dates, Uuid::now_v7()).await?;
+        fail_point!("counting.before_figures");
+        store::figures::add(conn, self.changes).await
     }
 }
 
@@ -163,14 +160,22 @@ fn place(part: &ExecutionEvents) -> Place {
     }
 }
 
-fn read(execution_id: Uuid, row: store::ledgers::Row) -> Result<Ledger, Fault> {
+/// What was counted of the execution that `part` is of.
+fn read(row: store::ledgers::Row, part: &ExecutionEvents) -> Result<Ledger, Fault> {
+    let mut metrics: ExecutionMetrics =
+        serde_json::from_str(&row.metrics).map_err(|_| Fault::Ledger)?;
+    // Older reports do not say it.
+    if metrics.workflow_version == 0 {
+        metrics.workflow_version = part.workflow_version;
+        metrics.client_id = part.client_id;
+    }
     Ok(Ledger {
         id: row.id,
         workflow_id: row.workflow_id,
-        execution_id,
+        execution_id: part.execution_id,
         started_at: row.period_start,
         completed_at: row.period_end,
         applied_seq: row.applied_seq,
-        metrics: serde_json::from_str(&row.metrics).map_err(|_| Fault::Ledger)?,
+        metrics,
     })
 }

@@ -5,14 +5,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use model::event::{Event, ExecutionEvents, StepFinished};
-use model::status::{ExecutionStatus, StepStatus};
+use chrono::{DateTime, Timelike, Utc};
+use model::event::{Event, ExecutionEvents};
+use model::status::ExecutionStatus;
 use uuid::Uuid;
 
-use super::execution::{ExecutionMetrics, micros_between, step_micros, taken};
-use super::figures::{DayKey, Figures, Grain};
+use super::execution::{Counts, ExecutionMetrics, Taken, micros_between, taken};
+use super::figures::{DayKey, Figures, Grain, Label, Times, group_key, hour_key};
+use super::number::Millis;
 use super::period::{cohort, execution_report_id};
+use super::phase::Phases;
 
 /// What has been counted of one execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +36,7 @@ pub struct Changes(pub BTreeMap<DayKey, Change>);
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
-    pub client_id: Uuid,
+    pub label: Label,
     pub figures: Figures,
 }
 
@@ -95,7 +97,7 @@ pub fn fold<'a>(
         let counted =
             usize::try_from(applied + 1 - part.first_seq).map_err(|_| Fault::Numbering)?;
         for event in &part.events[counted..] {
-            ledger.apply(event, part.client_id, changes)?;
+            ledger.apply(event, changes)?;
         }
     }
     Ok((ledger, ahead))
@@ -121,100 +123,184 @@ fn open(part: &ExecutionEvents) -> Ledger {
         started_at: part.started_at,
         completed_at: None,
         applied_seq: 0,
-        metrics: ExecutionMetrics::default(),
+        metrics: ExecutionMetrics::new(part.workflow_version, part.client_id),
     }
 }
 
 impl Ledger {
-    fn apply(&mut self, event: &Event, client: Uuid, changes: &mut Changes) -> Result<(), Fault> {
+    fn apply(&mut self, event: &Event, changes: &mut Changes) -> Result<(), Fault> {
         if self.completed_at.is_some() {
             return Err(Fault::AfterEnd);
         }
         if matches!(event, Event::Started) != (self.applied_seq == 0) {
             return Err(Fault::Start);
         }
-        let mut day = DayOf {
-            workflow_id: self.workflow_id,
-            day: cohort(self.started_at),
-            client_id: client,
-            changes,
-        };
+        let mut day = self.day(changes);
         match event {
-            Event::Started => day.figures(Grain::Execution, client).total += 1,
+            Event::Started => day.start(),
             Event::StepFinished(step) => {
-                day.add_step(step)?;
-                self.metrics.add_step(step);
+                if !step.status.is_final() {
+                    return Err(Fault::Status);
+                }
+                let figures = self.metrics.steps.entry(step.step_id).or_default();
+                let added = figures.add(step);
+                day.step(step.step_id, &added.counts, &added.phases, |times| {
+                    added
+                        .micros
+                        .into_iter()
+                        .for_each(|micros| times.add(micros));
+                });
+                if let Some(group) = &figures.group {
+                    day.tasks(group, &added.counts, &added.phases);
+                }
+                for id in taken(step) {
+                    let one = Taken {
+                        from_step_id: step.step_id,
+                        taken: 1,
+                        taken_as_default: u64::from(step.took_default),
+                    };
+                    day.transition(*id, &one);
+                    let sum = self.metrics.transitions.entry(*id).or_default();
+                    sum.from_step_id = one.from_step_id;
+                    sum.taken += one.taken;
+                    sum.taken_as_default += one.taken_as_default;
+                }
             }
             Event::Finished {
                 status,
                 completed_at,
+                target,
             } => {
                 let micros = micros_between(self.started_at, *completed_at);
-                day.finish(*status, micros)?;
-                self.metrics.finish(*status, micros);
+                let within = target.map(|target| u128::from(micros) <= target.as_micros());
+                let target_met = match status {
+                    ExecutionStatus::Completed => within,
+                    ExecutionStatus::Failed => within.map(|_| false),
+                    ExecutionStatus::Cancelled => None,
+                    ExecutionStatus::Pending | ExecutionStatus::Running => {
+                        return Err(Fault::Status);
+                    }
+                };
+                day.end(*status, micros, target_met);
+                self.metrics.status = status.to_string();
+                self.metrics.execution_time = Some(Millis(u128::from(micros)));
+                self.metrics.target_met = target_met;
                 self.completed_at = Some(*completed_at);
             }
         }
         self.applied_seq += 1;
         Ok(())
     }
+
+    /// Adds everything that was counted of it to the sums: what all its events together added.
+    pub fn contribute(&self, changes: &mut Changes) -> Result<(), Fault> {
+        if self.applied_seq == 0 {
+            return Ok(());
+        }
+        let mut day = self.day(changes);
+        day.start();
+        for (id, step) in &self.metrics.steps {
+            day.step(*id, &step.counts, &step.phases, |times| {
+                times.merge(&step.times)
+            });
+            if let Some(group) = &step.group {
+                day.tasks(group, &step.counts, &step.phases);
+            }
+        }
+        for (id, taken) in &self.metrics.transitions {
+            day.transition(*id, taken);
+        }
+        if let Some(time) = self.metrics.execution_time {
+            let status = ExecutionStatus::parse(&self.metrics.status).ok_or(Fault::Ledger)?;
+            let micros = u64::try_from(time.0).map_err(|_| Fault::Ledger)?;
+            day.end(status, micros, self.metrics.target_met);
+        }
+        Ok(())
+    }
+
+    fn day<'a>(&self, changes: &'a mut Changes) -> DayOf<'a> {
+        DayOf {
+            workflow_id: self.workflow_id,
+            version: self.metrics.workflow_version,
+            client_id: self.metrics.client_id,
+            started_at: self.started_at,
+            changes,
+        }
+    }
 }
 
 /// The day that everything about one execution is added to, however late it happens.
 struct DayOf<'a> {
     workflow_id: Uuid,
-    day: NaiveDate,
+    version: i32,
     client_id: Uuid,
+    started_at: DateTime<Utc>,
     changes: &'a mut Changes,
 }
 
 impl DayOf<'_> {
-    fn figures(&mut self, grain: Grain, key: Uuid) -> &mut Figures {
+    fn change(&mut self, grain: Grain, key: Uuid) -> &mut Change {
         let key = DayKey {
             workflow_id: self.workflow_id,
-            day: self.day,
+            day: cohort(self.started_at),
+            version: self.version,
             grain,
             key,
         };
         let change = self.changes.0.entry(key).or_default();
-        change.client_id = self.client_id;
-        &mut change.figures
+        change.label.client_id = self.client_id;
+        change
     }
 
-    fn add_step(&mut self, step: &StepFinished) -> Result<(), Fault> {
-        let figures = self.figures(Grain::Step, step.step_id);
-        if step.attempt > 1 {
-            figures.retries += 1;
-        }
-        if !step.will_retry {
-            figures.total += 1;
-            match step.status {
-                StepStatus::Completed => {
+    /// What counts whole executions.
+    fn of_executions(&mut self, mut add: impl FnMut(&mut Figures)) {
+        add(&mut self.change(Grain::Execution, self.client_id).figures);
+        let hour = hour_key(self.started_at.hour());
+        add(&mut self.change(Grain::Hour, hour).figures);
+    }
+
+    fn start(&mut self) {
+        self.of_executions(|figures| figures.total += 1);
+    }
+
+    fn step(
+        &mut self,
+        id: Uuid,
+        counts: &Counts,
+        phases: &Phases,
+        add_times: impl FnOnce(&mut Times),
+    ) {
+        let figures = &mut self.change(Grain::Step, id).figures;
+        figures.add_counts(counts);
+        figures.phases.merge(phases);
+        add_times(&mut figures.times);
+    }
+
+    fn tasks(&mut self, group: &str, counts: &Counts, phases: &Phases) {
+        let change = self.change(Grain::Group, group_key(group));
+        change.label.group.get_or_insert_with(|| group.to_owned());
+        change.figures.add_tasks(counts, phases);
+    }
+
+    fn transition(&mut self, id: Uuid, taken: &Taken) {
+        let change = self.change(Grain::Transition, id);
+        change.label.from_step_id = Some(taken.from_step_id);
+        change.figures.total += taken.taken;
+        change.figures.defaults += taken.taken_as_default;
+    }
+
+    fn end(&mut self, status: ExecutionStatus, micros: u64, target_met: Option<bool>) {
+        self.of_executions(|figures| {
+            match status {
+                ExecutionStatus::Completed => {
                     figures.completed += 1;
-                    figures.times.add(step_micros(step));
+                    figures.times.add(micros);
                 }
-                StepStatus::Failed => figures.failed += 1,
-                StepStatus::Skipped => figures.skipped += 1,
-                StepStatus::Pending | StepStatus::Running => return Err(Fault::Status),
+                ExecutionStatus::Failed => figures.failed += 1,
+                _ => figures.cancelled += 1,
             }
-        }
-        for transition in taken(step) {
-            self.figures(Grain::Transition, *transition).total += 1;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, status: ExecutionStatus, micros: u64) -> Result<(), Fault> {
-        let figures = self.figures(Grain::Execution, self.client_id);
-        match status {
-            ExecutionStatus::Completed => {
-                figures.completed += 1;
-                figures.times.add(micros);
-            }
-            ExecutionStatus::Failed => figures.failed += 1,
-            ExecutionStatus::Cancelled => figures.cancelled += 1,
-            ExecutionStatus::Pending | ExecutionStatus::Running => return Err(Fault::Status),
-        }
-        Ok(())
+            figures.targets_met += u64::from(target_met == Some(true));
+            figures.targets_missed += u64::from(target_met == Some(false));
+        });
     }
 }

@@ -8,6 +8,7 @@ pub mod fold;
 pub mod metrics;
 pub mod number;
 pub mod period;
+pub mod phase;
 pub mod sketch;
 pub mod summary;
 

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::figures::{DayKey, Figures, Grain};
-use super::fold::{Changes, Fault, Ledger, fold};
+use super::fold::{Change, Changes, Fault, Ledger, fold};
 use super::metrics::Sums;
 use super::period::{Period, ReportType};
-use crate::tests::recount::{check, recount};
+use crate::recount::{Recount, differences};
 use crate::tests::samples::{self, deliveries, histories};
 
 /// Counts in memory as the service does in its tables.
@@ -20,7 +20,7 @@ use crate::tests::samples::{self, deliveries, histories};
 struct Books {
     ledgers: HashMap<Uuid, Ledger>,
     held: Vec<ExecutionEvents>,
-    figures: BTreeMap<DayKey, Figures>,
+    figures: BTreeMap<DayKey, Change>,
 }
 
 impl Books {
@@ -37,7 +37,9 @@ impl Books {
             self.held.extend(ahead.into_iter().cloned());
         }
         for (key, change) in changes.0 {
-            self.figures.entry(key).or_default().merge(&change.figures);
+            let sum = self.figures.entry(key).or_default();
+            sum.label = change.label;
+            sum.figures.merge(&change.figures);
         }
     }
 }
@@ -48,10 +50,10 @@ fn counted(histories: &[ExecutionEvents]) -> Books {
     books
 }
 
-fn sums<'a>(figures: impl IntoIterator<Item = (&'a DayKey, &'a Figures)>) -> Sums {
+fn sums<'a>(figures: impl IntoIterator<Item = (&'a DayKey, &'a Change)>) -> Sums {
     let mut sums = Sums::default();
-    for (key, figures) in figures {
-        sums.add(key.grain, key.key, figures);
+    for (key, sum) in figures {
+        sums.add(key, &sum.label, &sum.figures);
     }
     sums
 }
@@ -81,8 +83,56 @@ proptest! {
     }
 
     #[test]
-    fn figures_equal_an_independent_recount(histories in histories()) {
-        check(&counted(&histories).figures, &recount(&histories));
+    fn periods_equal_an_independent_recount(histories in histories()) {
+        let mut days: BTreeMap<(Uuid, NaiveDate), (Sums, Recount)> = BTreeMap::new();
+        for (key, sum) in &counted(&histories).figures {
+            let (sums, _) = days.entry((key.workflow_id, key.day)).or_default();
+            sums.add(key, &sum.label, &sum.figures);
+        }
+        for history in &histories {
+            let day = (history.workflow_id, history.started_at.date_naive());
+            days.get_mut(&day).unwrap().1.add(history, usize::MAX);
+        }
+        for (sums, recount) in days.values() {
+            let metrics = serde_json::to_value(sums.metrics()).unwrap();
+            prop_assert_eq!(differences(&metrics, &recount.period()), Vec::new());
+        }
+    }
+
+    #[test]
+    fn execution_reports_equal_an_independent_recount(
+        histories in histories(),
+        known in 1..9_usize,
+    ) {
+        for history in &histories {
+            let part = samples::part(history, 0, known.min(history.events.len()));
+            let ledger = counted(&[part]).ledgers.remove(&history.execution_id).unwrap();
+            let mut recount = Recount::default();
+            recount.add(history, known);
+            let metrics = serde_json::to_value(&ledger.metrics).unwrap();
+            let found = differences(&metrics, &recount.execution(history, known));
+            prop_assert_eq!(found, Vec::new());
+        }
+    }
+
+    #[test]
+    fn what_an_execution_added_is_told_by_its_report_alone(
+        histories in histories(),
+        known in 1..9_usize,
+    ) {
+        let parts: Vec<_> = histories
+            .iter()
+            .map(|history| samples::part(history, 0, known.min(history.events.len())))
+            .collect();
+        let books = counted(&parts);
+        let mut contributed = Changes::default();
+        for ledger in books.ledgers.values() {
+            let text = serde_json::to_string(&ledger.metrics).unwrap();
+            let metrics = serde_json::from_str(&text).unwrap();
+            let read = Ledger { metrics, ..ledger.clone() };
+            read.contribute(&mut contributed).unwrap();
+        }
+        prop_assert_eq!(&contributed.0, &books.figures);
     }
 
     #[test]
@@ -91,7 +141,7 @@ proptest! {
         let mut periods: BTreeMap<Period, Sums> = BTreeMap::new();
         for (key, own) in &figures {
             for period in Period::of_day(key.workflow_id, key.day) {
-                periods.entry(period).or_default().add(key.grain, key.key, own);
+                periods.entry(period).or_default().add(key, &own.label, &own.figures);
             }
         }
         for (period, whole) in &periods {
@@ -108,8 +158,8 @@ proptest! {
                 durations += day.executions.times.sum;
             }
             let metrics = whole.metrics();
-            prop_assert_eq!(metrics.total_executions, total);
-            prop_assert_eq!(metrics.completed_executions, completed);
+            prop_assert_eq!(metrics.executions.total_executions, total);
+            prop_assert_eq!(metrics.executions.completed_executions, completed);
             prop_assert_eq!(whole.executions.times.sum, durations);
         }
     }
@@ -117,9 +167,9 @@ proptest! {
     #[test]
     fn sums_and_ledgers_survive_json(histories in histories()) {
         let books = counted(&histories);
-        for figures in books.figures.values() {
-            let text = serde_json::to_string(figures).unwrap();
-            prop_assert_eq!(&serde_json::from_str::<Figures>(&text).unwrap(), figures);
+        for sum in books.figures.values() {
+            let text = serde_json::to_string(&sum.figures).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Figures>(&text).unwrap(), &sum.figures);
         }
         for ledger in books.ledgers.values() {
             let text = serde_json::to_string(&ledger.metrics).unwrap();
@@ -160,6 +210,7 @@ fn impossible_events_are_refused() {
             own.events[2] = Event::Finished {
                 status: ExecutionStatus::Running,
                 completed_at,
+                target: None,
             };
         }),
         Fault::Status
@@ -187,10 +238,11 @@ fn clocks_that_run_backwards_make_no_negative_time() {
     let key = |grain, key| DayKey {
         workflow_id: history.workflow_id,
         day: history.started_at.date_naive(),
+        version: 1,
         grain,
         key,
     };
-    let executions = &figures[&key(Grain::Execution, history.client_id)];
+    let executions = &figures[&key(Grain::Execution, history.client_id)].figures;
     assert_eq!((executions.completed, executions.times.sum), (1, 0));
     assert_eq!(executions.times.percentile(50), Some(0));
 }
@@ -199,29 +251,29 @@ fn clocks_that_run_backwards_make_no_negative_time() {
 fn metrics_have_the_documented_keys() {
     let metrics = sums(&counted(&[samples::simple(1, 12_345)]).figures).metrics();
     let time = serde_json::json!(12.345);
-    assert_eq!(
-        serde_json::to_value(metrics).unwrap(),
-        serde_json::json!({
-            "totalExecutions": 1,
-            "completedExecutions": 1,
-            "failedExecutions": 0,
-            "cancelledExecutions": 0,
-            "runningExecutions": 0,
-            "successRate": 1.0,
-            "averageExecutionTime": time,
-            "minExecutionTime": time,
-            "maxExecutionTime": time,
-            "p50ExecutionTime": time,
-            "p95ExecutionTime": time,
-            "p99ExecutionTime": time,
-            "steps": { Uuid::from_u128(10).to_string(): {
-                "activations": 1, "completed": 1, "failed": 0, "skipped": 0, "retries": 0,
-                "averageTime": time, "minTime": time, "maxTime": time,
-                "p50Time": time, "p95Time": time, "p99Time": time,
-            } },
-            "transitions": { Uuid::from_u128(100).to_string(): { "taken": 1 } },
-        })
-    );
+    let whole = serde_json::json!({
+        "totalExecutions": 1, "completedExecutions": 1, "failedExecutions": 0, "cancelledExecutions": 0,
+        "runningExecutions": 0, "successRate": 1.0, "averageExecutionTime": time, "p50ExecutionTime": time,
+        "p95ExecutionTime": time, "targetsMet": 1, "targetsMissed": 0,
+    });
+    let mut told = serde_json::json!({
+        "minExecutionTime": time, "maxExecutionTime": time, "p90ExecutionTime": time,
+        "p99ExecutionTime": time, "phases": { "engine": time }, "incidents": 0,
+        "averageIncidentTime": null, "versions": { "1": whole },
+        "steps": { Uuid::from_u128(10).to_string(): {
+            "activations": 1, "completed": 1, "failed": 0, "skipped": 0, "retries": 0, "averageTime": time,
+            "minTime": time, "maxTime": time, "p50Time": time, "p90Time": time, "p95Time": time,
+            "p99Time": time, "phases": { "engine": time }, "incidents": 0, "averageIncidentTime": null,
+            "targetsMet": 0, "targetsMissed": 0,
+        } },
+        "transitions": { Uuid::from_u128(100).to_string(): {
+            "fromStepId": Uuid::from_u128(10), "taken": 1, "share": 1.0, "defaultShare": 0.0,
+        } },
+        "groups": {},
+    });
+    let whole = whole.as_object().unwrap().clone();
+    told.as_object_mut().unwrap().extend(whole);
+    assert_eq!(serde_json::to_value(metrics).unwrap(), told);
     let running = samples::part(&samples::simple(1, 5), 0, 1);
     let metrics = serde_json::to_value(sums(&counted(&[running]).figures).metrics()).unwrap();
     assert_eq!(metrics["runningExecutions"], 1);

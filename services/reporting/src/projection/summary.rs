@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use uuid::Uuid;
 
-use super::figures::{Figures, Grain};
+use super::figures::{DayKey, Figures, Grain};
 
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -18,23 +18,23 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn add(&mut self, workflow_id: Uuid, grain: Grain, key: Uuid, figures: &Figures) {
-        match grain {
+    pub fn add(&mut self, key: &DayKey, figures: &Figures) {
+        match key.grain {
             Grain::Execution => {
                 self.total.merge(figures);
                 self.by_workflow
-                    .entry(workflow_id)
+                    .entry(key.workflow_id)
                     .or_default()
                     .merge(figures);
-                self.by_client.entry(key).or_default().merge(figures);
+                self.by_client.entry(key.key).or_default().merge(figures);
             }
             Grain::Step => {
                 self.by_step
-                    .entry((workflow_id, key))
+                    .entry((key.workflow_id, key.key))
                     .or_default()
                     .merge(figures);
             }
-            Grain::Transition => {}
+            Grain::Hour | Grain::Transition | Grain::Group => {}
         }
     }
 }

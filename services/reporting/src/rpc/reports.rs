@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::names::Names;
-use crate::projection::figures::Figures;
+use crate::projection::figures::{Figures, Grain};
 use crate::projection::metrics::Durations;
 use crate::projection::number::{Millis, rate};
 use crate::projection::period::{ReportType, cohort, midnight};
@@ -113,8 +113,8 @@ impl Reports {
         let complete_through = {
             let mut conn = db::acquire(&self.pool).await?;
             let complete_through = store::watermark::read(&mut conn).await?;
-            store::figures::for_each(&mut conn, range, |sum| {
-                summary.add(sum.workflow_id, sum.grain, sum.key, &sum.figures);
+            store::figures::for_each(&mut conn, &range, |sum| {
+                summary.add(&sum.key, &sum.figures);
             })
             .await?;
             complete_through
@@ -176,6 +176,8 @@ fn range(request: &SummarizeReportsRequest) -> Result<Range> {
         end: day(&mut input, "period_end", request.period_end.as_ref()),
         workflow_id: input.optional_uuid("workflow_id", &request.workflow_id),
         client_id: input.optional_uuid("client_id", &request.client_id),
+        version: None,
+        grains: vec![Grain::Execution, Grain::Step],
     };
     if range
         .first

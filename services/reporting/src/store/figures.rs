@@ -1,5 +1,5 @@
-//! Sums by day.
-//! Invariant: a sum is only ever replaced by itself plus an addition, under its row's lock.
+//! Sums by day and version.
+//! Invariant: a sum is only ever replaced by itself plus an addition, under the lock of its day.
 
 use chassis::{Error, Result};
 use chrono::NaiveDate;
@@ -9,199 +9,201 @@ use tokio_stream::StreamExt;
 use uuid::Uuid;
 
 use super::refused;
-use crate::projection::figures::{DayKey, Figures, Grain};
-use crate::projection::fold::{Change, Changes};
+use crate::projection::figures::{DayKey, Figures, Grain, Label};
+use crate::projection::fold::Changes;
 
-/// The keys of changes, by column.
-struct Keys {
+/// Figures by column.
+#[derive(Default)]
+struct Columns {
     workflow_ids: Vec<Uuid>,
     days: Vec<NaiveDate>,
+    versions: Vec<i32>,
     kinds: Vec<String>,
     keys: Vec<Uuid>,
 }
 
-impl Keys {
-    fn of(changes: &Changes) -> Self {
-        Self {
-            workflow_ids: changes.0.keys().map(|key| key.workflow_id).collect(),
-            days: changes.0.keys().map(|key| key.day).collect(),
-            kinds: changes
-                .0
-                .keys()
-                .map(|key| key.grain.as_str().to_owned())
-                .collect(),
-            keys: changes.0.keys().map(|key| key.key).collect(),
+impl Columns {
+    fn of<'a>(keys: impl Iterator<Item = &'a DayKey>) -> Self {
+        let mut columns = Self::default();
+        for key in keys {
+            columns.workflow_ids.push(key.workflow_id);
+            columns.days.push(key.day);
+            columns.versions.push(key.version);
+            columns.kinds.push(key.grain.as_str().to_owned());
+            columns.keys.push(key.key);
         }
+        columns
     }
 }
 
-/// Adds to the sums; the ledgers that the changes come from must be locked or new.
+/// Adds to the sums; their days must be locked.
 pub async fn add(conn: &mut PgConnection, mut changes: Changes) -> Result<()> {
-    let keys = Keys::of(&changes);
-    insert_missing(conn, &keys, &changes).await?;
-    for (key, figures) in lock(conn, &keys).await? {
-        changes.0.entry(key).or_default().figures.merge(&figures);
+    let columns = Columns::of(changes.0.keys());
+    for sum in read(conn, &columns).await? {
+        let change = changes.0.entry(sum.key).or_default();
+        change.figures.merge(&sum.figures);
     }
-    write(conn, &keys, &changes).await
+    write(conn, &columns, &changes).await
 }
 
-/// Rows that are to be locked have to exist. Waits for another transaction that makes the same ones.
-async fn insert_missing(conn: &mut PgConnection, keys: &Keys, changes: &Changes) -> Result<()> {
-    sqlx::query!(
-        r#"-- reporting.insert_missing_day_figures
-        insert into reporting.day_figures (workflow_id, day, kind, key, client_id, figures)
-        select k.workflow_id, k.day, k.kind, k.key, k.client_id, '{}'
-        from unnest($1::uuid[], $2::date[], $3::varchar[], $4::uuid[], $5::uuid[])
-            as k (workflow_id, day, kind, key, client_id)
-        order by k.workflow_id, k.day, k.kind, k.key
-        on conflict (workflow_id, day, kind, key) do nothing"#,
-        &keys.workflow_ids,
-        &keys.days,
-        &keys.kinds,
-        &keys.keys,
-        &changes
-            .0
-            .values()
-            .map(|change| change.client_id)
-            .collect::<Vec<_>>()
-    )
-    .execute(conn)
-    .await
-    .map_err(refused)?;
-    Ok(())
-}
-
-async fn lock(conn: &mut PgConnection, keys: &Keys) -> Result<Vec<(DayKey, Figures)>> {
-    let rows = sqlx::query!(
-        r#"-- reporting.lock_day_figures
-        select d.workflow_id, d.day, d.kind, d.key, d.figures as "figures: Json<Figures>"
-        from reporting.day_figures d
-        join unnest($1::uuid[], $2::date[], $3::varchar[], $4::uuid[]) as k (workflow_id, day, kind, key)
-            on d.workflow_id = k.workflow_id and d.day = k.day and d.kind = k.kind and d.key = k.key
-        order by d.workflow_id, d.day, d.kind, d.key
-        for no key update of d"#,
-        &keys.workflow_ids,
-        &keys.days,
-        &keys.kinds,
-        &keys.keys
+async fn read(conn: &mut PgConnection, columns: &Columns) -> Result<Vec<Sum>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- reporting.read_figures
+        select f.workflow_id, f.day, f.version, f.kind, f.key, f.client_id, f.from_step_id, f.group_name,
+            f.figures as "figures: Json<Figures>"
+        from reporting.figures f
+        join unnest($1::uuid[], $2::date[], $3::int[], $4::varchar[], $5::uuid[])
+                as k (workflow_id, day, version, kind, key)
+            on f.workflow_id = k.workflow_id and f.day = k.day and f.version = k.version and f.kind = k.kind
+                and f.key = k.key"#,
+        &columns.workflow_ids,
+        &columns.days,
+        &columns.versions,
+        &columns.kinds,
+        &columns.keys
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let key = DayKey {
-                workflow_id: row.workflow_id,
-                day: row.day,
-                grain: grain(&row.kind)?,
-                key: row.key,
-            };
-            Ok((key, row.figures.0))
-        })
-        .collect()
+    rows.into_iter().map(Sum::try_from).collect()
 }
 
-async fn write(conn: &mut PgConnection, keys: &Keys, sums: &Changes) -> Result<()> {
+async fn write(conn: &mut PgConnection, columns: &Columns, sums: &Changes) -> Result<()> {
+    let labels = || sums.0.values().map(|sum| &sum.label);
     sqlx::query!(
-        r#"-- reporting.update_day_figures
-        update reporting.day_figures d
-        set figures = k.figures
-        from unnest($1::uuid[], $2::date[], $3::varchar[], $4::uuid[], $5::jsonb[])
-            as k (workflow_id, day, kind, key, figures)
-        where d.workflow_id = k.workflow_id and d.day = k.day and d.kind = k.kind and d.key = k.key"#,
-        &keys.workflow_ids,
-        &keys.days,
-        &keys.kinds,
-        &keys.keys,
-        &sums.0.values().map(|Change { figures, .. }| Json(figures)).collect::<Vec<_>>() as _
+        r#"-- reporting.write_figures
+        insert into reporting.figures
+            (workflow_id, day, version, kind, key, client_id, from_step_id, group_name, figures)
+        select *
+        from unnest($1::uuid[], $2::date[], $3::int[], $4::varchar[], $5::uuid[], $6::uuid[], $7::uuid[],
+            $8::varchar[], $9::jsonb[])
+        on conflict (workflow_id, day, version, kind, key) do update set figures = excluded.figures"#,
+        &columns.workflow_ids,
+        &columns.days,
+        &columns.versions,
+        &columns.kinds,
+        &columns.keys,
+        &labels().map(|label| label.client_id).collect::<Vec<_>>(),
+        &labels().map(|label| label.from_step_id).collect::<Vec<_>>() as &[Option<Uuid>],
+        &labels().map(|label| label.group.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &sums.0.values().map(|sum| Json(&sum.figures)).collect::<Vec<_>>() as _
     )
     .execute(conn)
     .await
     .map_err(refused)?;
     Ok(())
+}
+
+/// A row as it is stored.
+struct Row {
+    workflow_id: Uuid,
+    day: NaiveDate,
+    version: i32,
+    kind: String,
+    key: Uuid,
+    client_id: Uuid,
+    from_step_id: Option<Uuid>,
+    group_name: Option<String>,
+    figures: Json<Figures>,
 }
 
 /// One sum, for reading.
 #[derive(Debug)]
 pub struct Sum {
-    pub workflow_id: Uuid,
-    pub day: NaiveDate,
-    pub grain: Grain,
-    pub key: Uuid,
+    pub key: DayKey,
+    pub label: Label,
     pub figures: Figures,
+}
+
+impl TryFrom<Row> for Sum {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let grain = Grain::parse(&row.kind)
+            .ok_or_else(|| Error::internal(format_args!("figures of kind {}", row.kind)))?;
+        Ok(Self {
+            key: DayKey {
+                workflow_id: row.workflow_id,
+                day: row.day,
+                version: row.version,
+                grain,
+                key: row.key,
+            },
+            label: Label {
+                client_id: row.client_id,
+                from_step_id: row.from_step_id,
+                group: row.group_name,
+            },
+            figures: row.figures.0,
+        })
+    }
 }
 
 /// The sums of some days of some workflows.
 pub async fn of_days(conn: &mut PgConnection, days: &[(Uuid, NaiveDate)]) -> Result<Vec<Sum>> {
     let (workflow_ids, dates): (Vec<_>, Vec<_>) = days.iter().copied().unzip();
-    let rows = sqlx::query!(
-        r#"-- reporting.read_day_figures
-        select d.workflow_id, d.day, d.kind, d.key, d.figures as "figures: Json<Figures>"
-        from reporting.day_figures d
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- reporting.read_figures_of_days
+        select f.workflow_id, f.day, f.version, f.kind, f.key, f.client_id, f.from_step_id, f.group_name,
+            f.figures as "figures: Json<Figures>"
+        from reporting.figures f
         join unnest($1::uuid[], $2::date[]) as k (workflow_id, day)
-            on d.workflow_id = k.workflow_id and d.day = k.day"#,
+            on f.workflow_id = k.workflow_id and f.day = k.day
+        where f.kind <> 'hour'"#,
         &workflow_ids,
         &dates
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Sum {
-                workflow_id: row.workflow_id,
-                day: row.day,
-                grain: grain(&row.kind)?,
-                key: row.key,
-                figures: row.figures.0,
-            })
-        })
-        .collect()
+    rows.into_iter().map(Sum::try_from).collect()
 }
 
-/// Which sums a summary is made of.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which sums are asked for.
+#[derive(Debug, Clone, Default)]
 pub struct Range {
     pub first: Option<NaiveDate>,
     /// The first day after it.
     pub end: Option<NaiveDate>,
     pub workflow_id: Option<Uuid>,
     pub client_id: Option<Uuid>,
+    pub version: Option<i32>,
+    pub grains: Vec<Grain>,
 }
 
-/// Hands the sums of executions and steps in the range to `take`, one by one: a range of years would not
-/// fit into memory.
+/// Hands the sums in the range to `take`, one by one: a range of years would not fit into memory.
 pub async fn for_each(
     conn: &mut PgConnection,
-    range: Range,
+    range: &Range,
     mut take: impl FnMut(Sum),
 ) -> Result<()> {
-    let mut rows = sqlx::query!(
-        r#"-- reporting.summarize_day_figures
-        select workflow_id, day, kind, key, figures as "figures: Json<Figures>"
-        from reporting.day_figures
-        where ($1::date is null or day >= $1)
-            and ($2::date is null or day < $2)
-            and ($3::uuid is null or workflow_id = $3)
-            and ($4::uuid is null or client_id = $4)
-            and kind <> 'transition'"#,
+    let kinds: Vec<String> = range
+        .grains
+        .iter()
+        .map(|grain| grain.as_str().to_owned())
+        .collect();
+    let mut rows = sqlx::query_as!(
+        Row,
+        r#"-- reporting.query_figures
+        select workflow_id, day, version, kind, key, client_id, from_step_id, group_name,
+            figures as "figures: Json<Figures>"
+        from reporting.figures
+        where kind = any($1)
+            and ($2::date is null or day >= $2)
+            and ($3::date is null or day < $3)
+            and ($4::uuid is null or workflow_id = $4)
+            and ($5::uuid is null or client_id = $5)
+            and ($6::int is null or version = $6)"#,
+        &kinds,
         range.first,
         range.end,
         range.workflow_id,
-        range.client_id
+        range.client_id,
+        range.version
     )
     .fetch(conn);
     while let Some(row) = rows.next().await {
-        let row = row?;
-        take(Sum {
-            workflow_id: row.workflow_id,
-            day: row.day,
-            grain: grain(&row.kind)?,
-            key: row.key,
-            figures: row.figures.0,
-        });
+        take(Sum::try_from(row?)?);
     }
     Ok(())
-}
-
-fn grain(kind: &str) -> Result<Grain> {
-    Grain::parse(kind).ok_or_else(|| Error::internal(format_args!("day figures of kind {kind}")))
 }

@@ -1,13 +1,13 @@
 //! All SQL of reporting: free functions on a connection, one statement each.
-//! Invariant: rows that several transactions change are locked in key order, ledgers before sums before marks.
+//! Invariant: rows that several transactions change are locked in key order, ledgers before days.
 
+pub mod days;
 pub mod figures;
 pub mod held;
 pub mod ledgers;
 pub mod parked;
 pub mod periods;
 pub mod reports;
-pub mod stale;
 pub mod watermark;
 
 use chassis::Error;

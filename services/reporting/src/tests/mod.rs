@@ -6,7 +6,6 @@ mod reading;
 mod repairing;
 mod streaming;
 
-pub mod recount;
 pub mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,29 +15,21 @@ use std::time::Duration;
 use chassis::db::{self, DbConfig};
 use devkit::Database;
 use model::event::ExecutionEvents;
-use sqlx::types::Json;
-use sqlx::{FromRow, PgPool};
+use serde_json::Value;
+use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::ingest::{Part, Row, settle};
 use crate::materialize::Materializer;
-use crate::projection::figures::{DayKey, Figures, Grain};
+use crate::projection::period::{Period, cohort, execution_report_id};
+use crate::recount::{Recount, differences};
 
 /// A database, as the service sees it and as its owner does.
 struct Fixture {
     database: Database,
     pool: PgPool,
     owner: PgPool,
-}
-
-#[derive(FromRow)]
-struct Sum {
-    workflow_id: Uuid,
-    day: chrono::NaiveDate,
-    kind: String,
-    key: Uuid,
-    figures: Json<Figures>,
 }
 
 impl Fixture {
@@ -128,38 +119,45 @@ impl Fixture {
         settle(&self.pool, &[row(parts)]).await.unwrap();
     }
 
-    async fn sums(&self) -> BTreeMap<DayKey, Figures> {
-        let select = "select workflow_id, day, kind, key, figures from reporting.day_figures";
-        let sums: Vec<Sum> = sqlx::query_as(select).fetch_all(&self.owner).await.unwrap();
-        sums.into_iter()
-            .map(|sum| {
-                let grain = Grain::parse(&sum.kind).unwrap();
-                let Sum {
-                    workflow_id,
-                    day,
-                    key,
-                    ..
-                } = sum;
-                (
-                    DayKey {
-                        workflow_id,
-                        day,
-                        grain,
-                        key,
-                    },
-                    sum.figures.0,
-                )
-            })
-            .collect()
-    }
-
-    /// The sums and the executions' reports equal an independent count.
+    /// Every report equals an independent count.
     async fn check(&self, histories: &[ExecutionEvents]) {
-        recount::check(&self.sums().await, &recount::recount(histories));
+        self.materializer().step().await.unwrap();
+        let mut expected: BTreeMap<Uuid, Value> = BTreeMap::new();
+        let mut periods: BTreeMap<Period, Recount> = BTreeMap::new();
+        for history in histories {
+            for period in Period::of_day(history.workflow_id, cohort(history.started_at)) {
+                periods.entry(period).or_default().add(history, usize::MAX);
+            }
+            let mut own = Recount::default();
+            own.add(history, usize::MAX);
+            let id = execution_report_id(history.execution_id);
+            expected.insert(id, own.execution(history, usize::MAX));
+        }
+        let told = periods
+            .iter()
+            .map(|(period, own)| (period.id(), own.period()));
+        expected.extend(told);
+        let select = "select id, metrics from reporting.workflow_reports";
+        let stored: Vec<(Uuid, Value)> =
+            sqlx::query_as(select).fetch_all(&self.owner).await.unwrap();
+        let stored = BTreeMap::from_iter(stored);
+        assert_eq!(
+            Vec::from_iter(stored.keys()),
+            Vec::from_iter(expected.keys())
+        );
+        for (id, metrics) in &stored {
+            assert_eq!(differences(metrics, &expected[id]), [], "{id}");
+        }
         let events: usize = histories.iter().map(|own| own.events.len()).sum();
         let applied = "select coalesce(sum(applied_seq), 0) from reporting.workflow_reports";
         assert_eq!(self.count(applied).await, events as i64);
         assert_eq!(self.held().await, 0);
+    }
+
+    /// Days whose reports are older than their figures.
+    async fn stale(&self) -> i64 {
+        self.count("select count(*) from reporting.days where shown is distinct from mark")
+            .await
     }
 
     fn materializer(&self) -> Materializer {
@@ -167,10 +165,10 @@ impl Fixture {
     }
 
     /// All reports but those of executions, as their type, start and metrics.
-    async fn reports(&self) -> BTreeMap<(String, String), serde_json::Value> {
+    async fn reports(&self) -> BTreeMap<(String, String), Value> {
         let select = "select report_type::text, to_char(period_start at time zone 'UTC', 'YYYY-MM-DD'), metrics \
             from reporting.workflow_reports where report_type <> 'execution'";
-        let rows: Vec<(String, String, serde_json::Value)> =
+        let rows: Vec<(String, String, Value)> =
             sqlx::query_as(select).fetch_all(&self.owner).await.unwrap();
         rows.into_iter()
             .map(|(kind, start, metrics)| ((kind, start), metrics))

@@ -175,7 +175,10 @@ async fn lists_filter() {
     let metrics = json_from_struct(report.metrics.as_ref().unwrap()).unwrap();
     assert_eq!(
         serde_json::Value::Object(metrics),
-        json!({"status": "COMPLETED", "executionTime": 10, "steps": {}, "transitions": {}})
+        json!({
+            "status": "COMPLETED", "workflowVersion": 1, "clientId": histories[0].client_id,
+            "executionTime": 10, "targetMet": true, "steps": {}, "transitions": {},
+        })
     );
     let one = GetReportRequest {
         id: report.id.clone(),

@@ -1,7 +1,10 @@
 //! Made-up histories. Invariant: each is one that the engine could have told.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use model::event::{Event, ExecutionEvents, StepFinished};
+use model::event::{Cause, Event, ExecutionEvents, StepFinished};
 use model::status::{ExecutionStatus, StepStatus};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -23,11 +26,26 @@ pub fn client_of(workflow_id: Uuid) -> Uuid {
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub step: u128,
-    pub attempt: i32,
     pub status: StepStatus,
-    pub micros: i64,
+    /// From one instant to the next: visible, free, taken, over. Not taken at all, if there is no third.
+    pub micros: (i64, Option<i64>, i64),
     pub will_retry: bool,
     pub taken: Vec<u128>,
+    pub took_default: bool,
+}
+
+impl Attempt {
+    /// Completed at once when it became visible, in this time.
+    pub fn completed(step: u128, micros: i64) -> Self {
+        Self {
+            step,
+            status: StepStatus::Completed,
+            micros: (0, None, micros),
+            will_retry: false,
+            taken: vec![100],
+            took_default: false,
+        }
+    }
 }
 
 pub fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
@@ -36,22 +54,78 @@ pub fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
         StepStatus::Failed,
         StepStatus::Skipped,
     ]);
-    let micros = prop_oneof![Just(0), 1..100_i64, 1_000..90_000_000_000_i64];
-    let taken = prop::collection::vec(100..103_u128, 0..3);
-    let one = (10..13_u128, 1..4_i32, status, micros, any::<bool>(), taken);
-    let one = one.prop_map(|(step, attempt, status, micros, retried, taken)| {
+    let micros = || prop_oneof![Just(0), 1..100_i64, 1_000..90_000_000_000_i64];
+    let micros = (micros(), prop::option::of(micros()), micros());
+    let taken = prop::collection::vec(0..3_u128, 0..3);
+    let one = (10..16_u128, status, micros, any::<bool>(), taken);
+    let one = one.prop_map(|(step, status, micros, retried, taken)| {
         let will_retry = retried && status == StepStatus::Failed;
-        let taken = if will_retry { Vec::new() } else { taken };
+        // A transition leaves one step only.
+        let taken = taken.into_iter().map(|way| step * 10 + way).collect();
+        let taken: Vec<u128> = if will_retry { Vec::new() } else { taken };
         Attempt {
             step,
-            attempt,
             status,
             micros,
             will_retry,
+            took_default: taken.len() == 1,
             taken,
         }
     });
-    prop::collection::vec(one, 0..6)
+    prop::collection::vec(one, 0..9)
+}
+
+/// What a step is, by its id.
+fn kind(step: u128) -> (Cause, Option<String>, Option<Duration>) {
+    let target = Some(Duration::from_secs(3600));
+    match step {
+        10 => (Cause::Engine, None, None),
+        11 => (Cause::Job, None, target),
+        12 => (Cause::Person, Some("Accounting".to_owned()), target),
+        13 => (Cause::Person, None, None),
+        14 => (Cause::Timer, None, None),
+        _ => (Cause::Join, None, target),
+    }
+}
+
+/// The attempts as events that follow each other. An attempt after one that is retried belongs to the same
+/// activation; the third one of an activation and those after it are incidents.
+fn finished(started_at: DateTime<Utc>, attempts: &[Attempt]) -> Vec<StepFinished> {
+    let mut last: HashMap<u128, (i32, i32, bool)> = HashMap::new();
+    let mut events = Vec::new();
+    for own in attempts {
+        let (activation, attempt) = match last.get(&own.step) {
+            Some((activation, attempt, true)) => (*activation, attempt + 1),
+            Some((activation, _, false)) => (activation + 1, 1),
+            None => (1, 1),
+        };
+        last.insert(own.step, (activation, attempt, own.will_retry));
+        let (cause, group, target) = kind(own.step);
+        let after = |at: DateTime<Utc>, micros: i64| at + TimeDelta::microseconds(micros);
+        let (free, taken, over) = own.micros;
+        let queued_at = after(started_at, i64::from(activation) * 1_000_000);
+        let available_at = after(queued_at, free);
+        let assigned_at = taken.map(|micros| after(available_at, micros));
+        events.push(StepFinished {
+            step_id: Uuid::from_u128(own.step),
+            status: own.status,
+            activation,
+            attempt,
+            queued_at,
+            available_at,
+            locked: attempt == 1,
+            assigned_at,
+            completed_at: after(assigned_at.unwrap_or(available_at), over),
+            error_code: None,
+            taken_transition_ids: own.taken.iter().copied().map(Uuid::from_u128).collect(),
+            took_default: own.took_default,
+            will_retry: own.will_retry,
+            cause: if attempt > 2 { Cause::Incident } else { cause },
+            group,
+            target,
+        });
+    }
+    events
 }
 
 /// Some executions, each with all of its events, of days around the end of ISO week 2020-W53.
@@ -86,35 +160,19 @@ pub fn history(
     attempts: &[Attempt],
     end: Option<(ExecutionStatus, i64)>,
 ) -> ExecutionEvents {
-    let steps = attempts.iter().map(|attempt| {
-        Event::StepFinished(StepFinished {
-            step_id: Uuid::from_u128(attempt.step),
-            status: attempt.status,
-            activation: 1,
-            attempt: attempt.attempt,
-            queued_at: started_at,
-            available_at: started_at,
-            assigned_at: None,
-            completed_at: started_at + TimeDelta::microseconds(attempt.micros),
-            error_code: None,
-            taken_transition_ids: attempt
-                .taken
-                .iter()
-                .map(|id| Uuid::from_u128(*id))
-                .collect(),
-            will_retry: attempt.will_retry,
-        })
-    });
+    let steps = finished(started_at, attempts);
+    let steps = steps.into_iter().map(Event::StepFinished);
     let end = end.map(|(status, micros)| Event::Finished {
         status,
         completed_at: started_at + TimeDelta::microseconds(micros),
+        target: (workflow == 0).then_some(Duration::from_secs(60)),
     });
     let workflow_id = Uuid::from_u128(500 + workflow);
     ExecutionEvents {
         execution_id: Uuid::from_u128(execution),
         workflow_id,
         client_id: client_of(workflow_id),
-        workflow_version: 1,
+        workflow_version: if execution % 3 == 0 { 2 } else { 1 },
         started_at,
         first_seq: 1,
         events: [Event::Started]
@@ -127,14 +185,7 @@ pub fn history(
 
 /// One completed execution with one completed step, as a batch of them needs.
 pub fn simple(execution: u128, micros: i64) -> ExecutionEvents {
-    let attempt = Attempt {
-        step: 10,
-        attempt: 1,
-        status: StepStatus::Completed,
-        micros,
-        will_retry: false,
-        taken: vec![100],
-    };
+    let attempt = Attempt::completed(10, micros);
     let started_at = instant("2021-01-03T12:00:00Z");
     history(
         execution,

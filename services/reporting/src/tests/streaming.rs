@@ -148,12 +148,7 @@ async fn acknowledged_rows_are_counted() {
     let shown =
         "select count(*) from reporting.watermark where complete_through = '2021-01-04 00:00:00Z'";
     fixture.until(shown).await;
-    assert_eq!(
-        fixture
-            .count("select count(*) from reporting.stale_days")
-            .await,
-        0
-    );
+    assert_eq!(fixture.stale().await, 0);
     drop((first, second));
     service.stop().await;
 }
@@ -217,7 +212,7 @@ async fn rows_wait_while_the_database_refuses_and_are_then_counted() {
     let service = Service::start(&fixture).await;
     let mut stream = service.stream().await;
     fixture
-        .run("alter table reporting.day_figures rename to away", &[])
+        .run("alter table reporting.figures rename to away", &[])
         .await;
     let row = stream.send(std::slice::from_ref(&history)).await;
     // Long enough in the queue to have been tried.
@@ -225,7 +220,7 @@ async fn rows_wait_while_the_database_refuses_and_are_then_counted() {
         .until("select count(*) from pg_stat_activity where query like '%insert_missing_day%'")
         .await;
     fixture
-        .run("alter table reporting.away rename to day_figures", &[])
+        .run("alter table reporting.away rename to figures", &[])
         .await;
     stream.acknowledged(vec![row]).await;
     fixture.check(&[history]).await;

@@ -152,6 +152,7 @@ pub(crate) struct Settings {
     pub(crate) retry: Retry,
     pub(crate) timeout: Option<Duration>,
     pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) target: Option<Duration>,
     pub(crate) parks: bool,
     /// Key or name of the step that undoes this one.
     pub(crate) compensate: Option<String>,

@@ -1,12 +1,14 @@
 //! Step events on the wire. Invariant: events that decode are complete; half an event is an error, so
 //! that reporting parks it instead of counting it wrong.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use proto::execution::v1::{self as pb, step_event};
 use uuid::Uuid;
 
 use super::{instant, timestamp};
-use crate::event::{Event, ExecutionEvents, StepFinished};
+use crate::event::{Cause, Event, ExecutionEvents, StepFinished};
 
 pub fn events_to_proto(events: &ExecutionEvents) -> pb::ExecutionEvents {
     pb::ExecutionEvents {
@@ -61,13 +63,20 @@ fn event_to_proto(event: &Event) -> pb::StepEvent {
                 .map(Uuid::to_string)
                 .collect(),
             will_retry: step.will_retry,
+            cause: pb::StepCause::from(step.cause).into(),
+            group: step.group.clone().unwrap_or_default(),
+            took_default: step.took_default,
+            locked: step.locked,
+            target: step.target.map(duration),
         }),
         Event::Finished {
             status,
             completed_at,
+            target,
         } => step_event::Event::ExecutionFinished(pb::ExecutionFinished {
             status: pb::ExecutionStatus::from(*status).into(),
             completed_at: Some(timestamp(*completed_at)),
+            target: target.map(duration),
         }),
     };
     pb::StepEvent { event: Some(event) }
@@ -82,6 +91,7 @@ fn event_from_proto(event: &pb::StepEvent) -> Result<Event, String> {
             Ok(Event::Finished {
                 status: status.map_err(|error| format!("status: {error}"))?,
                 completed_at: required("completed_at", finished.completed_at.as_ref())?,
+                target: target(finished.target.as_ref())?,
             })
         }
     }
@@ -107,11 +117,58 @@ fn step_from_proto(step: &pb::StepFinished) -> Result<StepFinished, String> {
         error_code: Some(step.error_code.clone()).filter(|code| !code.is_empty()),
         taken_transition_ids: taken?,
         will_retry: step.will_retry,
+        cause: step.cause().into(),
+        group: Some(step.group.clone()).filter(|group| !group.is_empty()),
+        took_default: step.took_default,
+        locked: step.locked,
+        target: target(step.target.as_ref())?,
     })
 }
 
 fn id(field: &str, text: &str) -> Result<Uuid, String> {
     Uuid::parse_str(text).map_err(|_| format!("{field}: must be a UUID"))
+}
+
+/// Targets are of years at most.
+fn duration(duration: Duration) -> prost_types::Duration {
+    duration
+        .try_into()
+        .expect("a duration of years fits i64 seconds")
+}
+
+fn target(target: Option<&prost_types::Duration>) -> Result<Option<Duration>, String> {
+    let read = target.map(super::duration).transpose();
+    read.map_err(|error| format!("target: {error}"))
+}
+
+impl From<Cause> for pb::StepCause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Engine => Self::Unspecified,
+            Cause::Job => Self::Job,
+            Cause::Person => Self::Person,
+            Cause::Timer => Self::Timer,
+            Cause::Signal => Self::Signal,
+            Cause::Join => Self::Join,
+            Cause::Children => Self::Children,
+            Cause::Incident => Self::Incident,
+        }
+    }
+}
+
+impl From<pb::StepCause> for Cause {
+    fn from(cause: pb::StepCause) -> Self {
+        match cause {
+            pb::StepCause::Unspecified => Self::Engine,
+            pb::StepCause::Job => Self::Job,
+            pb::StepCause::Person => Self::Person,
+            pb::StepCause::Timer => Self::Timer,
+            pb::StepCause::Signal => Self::Signal,
+            pb::StepCause::Join => Self::Join,
+            pb::StepCause::Children => Self::Children,
+            pb::StepCause::Incident => Self::Incident,
+        }
+    }
 }
 
 fn required(
@@ -150,15 +207,21 @@ mod tests {
                     attempt: 2,
                     queued_at: at(1),
                     available_at: at(2),
+                    locked: true,
                     assigned_at: Some(at(3)),
                     completed_at: at(4),
                     error_code: Some("TIMEOUT".to_owned()),
                     taken_transition_ids: vec![Uuid::from_u128(6)],
+                    took_default: true,
                     will_retry: true,
+                    cause: Cause::Person,
+                    group: Some("Accounting".to_owned()),
+                    target: Some(Duration::from_millis(1500)),
                 }),
                 Event::Finished {
                     status: ExecutionStatus::Failed,
                     completed_at: at(5),
+                    target: Some(Duration::from_secs(86_400)),
                 },
             ],
         }
@@ -174,6 +237,9 @@ mod tests {
         if let Event::StepFinished(step) = &mut events.events[1] {
             step.assigned_at = None;
             step.error_code = None;
+            step.group = None;
+            step.target = None;
+            step.cause = Cause::Engine;
         }
         assert_eq!(events_from_proto(&events_to_proto(&events)), Ok(events));
     }

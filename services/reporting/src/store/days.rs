@@ -1,12 +1,15 @@
-//! Days whose reports are older than their sums.
-//! Invariant: a mark disappears only with reports that hold everything that was added before it.
+//! Days that have figures, and whether the reports show them.
+//! Invariant: a day's figures change only under its row's lock and with its mark, and are shown only up to a
+//! mark that was read before them.
 
 use chassis::Result;
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// One such day, as it was read.
+use super::refused;
+
+/// A day whose reports are older than its figures, as it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stale {
     pub workflow_id: Uuid,
@@ -31,7 +34,8 @@ impl Columns {
     }
 }
 
-/// Belongs into the transaction that adds to the sums.
+/// Locks days, in the order of their keys, until the end of the transaction, which changes their figures.
+/// Those that nothing was counted on before are made.
 pub async fn mark(
     conn: &mut PgConnection,
     workflow_ids: &[Uuid],
@@ -39,26 +43,29 @@ pub async fn mark(
     mark: Uuid,
 ) -> Result<()> {
     sqlx::query!(
-        r#"-- reporting.mark_stale_days
-        insert into reporting.stale_days (workflow_id, day, mark)
+        r#"-- reporting.mark_days
+        insert into reporting.days (workflow_id, day, mark)
         select d.workflow_id, d.day, $3
         from unnest($1::uuid[], $2::date[]) as d (workflow_id, day)
         order by d.workflow_id, d.day
-        on conflict (workflow_id, day) do update set mark = excluded.mark"#,
+        on conflict (workflow_id, day) do update set mark = excluded.mark, marked_at = default"#,
         workflow_ids,
         days,
         mark
     )
     .execute(conn)
-    .await?;
+    .await
+    .map_err(refused)?;
     Ok(())
 }
 
-pub async fn list(conn: &mut PgConnection) -> Result<Vec<Stale>> {
+pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
     let stale = sqlx::query_as!(
         Stale,
         r#"-- reporting.list_stale_days
-        select workflow_id, day, mark from reporting.stale_days order by workflow_id, day"#
+        select workflow_id, day, mark from reporting.days
+        where shown is distinct from mark
+        order by workflow_id, day"#
     )
     .fetch_all(conn)
     .await?;
@@ -66,12 +73,13 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Stale>> {
 }
 
 /// Leaves those that were marked anew since they were read.
-pub async fn clear(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
+pub async fn show(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
     let columns = Columns::of(stale);
     sqlx::query!(
-        r#"-- reporting.clear_stale_days
-        delete from reporting.stale_days s
-        using unnest($1::uuid[], $2::date[], $3::uuid[]) as d (workflow_id, day, mark)
+        r#"-- reporting.show_days
+        update reporting.days s
+        set shown = d.mark
+        from unnest($1::uuid[], $2::date[], $3::uuid[]) as d (workflow_id, day, mark)
         where s.workflow_id = d.workflow_id and s.day = d.day and s.mark = d.mark"#,
         &columns.workflow_ids,
         &columns.days,
@@ -88,9 +96,10 @@ pub async fn any_left(conn: &mut PgConnection, stale: &[Stale]) -> Result<bool> 
     let left = sqlx::query_scalar!(
         r#"-- reporting.any_stale_day_left
         select exists (
-            select from reporting.stale_days s
+            select from reporting.days s
             join unnest($1::uuid[], $2::date[], $3::uuid[]) as d (workflow_id, day, mark)
                 on s.workflow_id = d.workflow_id and s.day = d.day and s.mark = d.mark
+            where s.shown is distinct from s.mark
         ) as "left!""#,
         &columns.workflow_ids,
         &columns.days,
