@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chassis::{Error, Result, db};
 use chrono::{DateTime, Utc};
+use model::graph::Graph;
 use model::status::{ExecutionStatus, StepStatus};
 use serde_json::{Map, Value};
 use sqlx::{PgConnection, PgPool};
@@ -27,6 +28,7 @@ pub struct Target {
     pub workflow_id: Uuid,
     pub client_id: Uuid,
     pub version: i32,
+    pub graph: Arc<Graph>,
     /// Whether the caller named the version, instead of taking the latest.
     pub is_named: bool,
     pub started_by: String,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use proto::execution::v1::StartExecutionRequest;
+use tonic::Code;
 
 use super::Call;
 use crate::chance::Chance;
@@ -105,17 +106,23 @@ impl Ordinary {
         Ok(())
     }
 
-    /// The far database makes everything slow, and refusals for want of a connection are no lies.
-    async fn answered(&self, request: StartExecutionRequest) -> Result<String, load::Fate> {
+    /// The far database makes everything slow: what is refused for want of room, or not answered, is asked
+    /// again by a patient caller.
+    async fn answered(&mut self, request: StartExecutionRequest) -> Result<String, load::Fate> {
         let mut last = Err(load::Fate::Unknown);
-        for _ in 0..10 {
+        for _ in 0..30 {
             let mut executions = self.sessions[0].executions.clone();
             let call = executions.start_execution(request.clone());
             let patience = Duration::from_secs(30);
             let answer = self.ledger.call_within(patience, "start", call).await;
             last = answer.map(|execution| execution.id);
-            if last != Err(load::Fate::Unknown) {
-                break;
+            match last {
+                Err(load::Fate::Unknown) => {}
+                Err(load::Fate::Refused(Code::ResourceExhausted)) => {
+                    let pause = self.chance.within(500..2000);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                _ => break,
             }
         }
         last

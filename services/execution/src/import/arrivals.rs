@@ -99,6 +99,7 @@ fn log(
         failure: attempt.failure,
         route: None,
         will_retry: false,
+        incident: false,
         // The start was the first event.
         event_seq: Some(seq + 1),
         from: Some(follows.from),

@@ -58,7 +58,8 @@ impl<'a> Rows<'a> {
             // The start, each log, the end.
             event_count: i32::try_from(logs.len()).expect("far fewer logs") + 2,
         };
-        self.events.add(history::events(&told, &logs));
+        self.events
+            .add(history::events(&told, &logs, &self.target.graph));
         self.execution(case, told);
         for Ended { log, .. } in logs {
             push_log(&mut self.logs, case.execution_id, log);

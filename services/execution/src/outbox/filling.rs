@@ -12,8 +12,8 @@ use crate::history;
 
 /// Bytes after which a row is full; a commit with more events writes several.
 const FULL: usize = 1024 * 1024;
-/// Events of one execution that go into a row together: with error codes of the greatest length below 1 MiB.
-const EVENTS: usize = 2000;
+/// Events of one execution that go into a row together: with error codes and groups of the greatest length below 1 MiB.
+const EVENTS: usize = 800;
 
 /// The rows of one transaction.
 #[derive(Default)]
@@ -56,8 +56,10 @@ impl Filling {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chrono::{DateTime, TimeDelta};
-    use model::event::{Event, StepFinished};
+    use model::event::{Cause, Event, StepFinished};
     use model::status::StepStatus;
 
     use super::*;
@@ -75,7 +77,12 @@ mod tests {
             completed_at: DateTime::UNIX_EPOCH + TimeDelta::days(9000),
             error_code: Some("é".repeat(100)),
             taken_transition_ids: vec![Uuid::from_u128(2)],
+            took_default: true,
+            locked: true,
             will_retry: true,
+            cause: Cause::Person,
+            group: Some("é".repeat(200)),
+            target: Some(Duration::from_hours(24 * 3650)),
         };
         let mut filling = Filling::default();
         let told = ExecutionEvents {

@@ -30,7 +30,7 @@ const AT_ONCE: i64 = 200;
 /// Events read at once, unless one execution has more: of the longest kind, some ten thousand rows.
 const READ: usize = 5000;
 /// Events of one message: with error codes of the greatest length still below 4 MiB.
-const EVENTS: usize = 5000;
+const EVENTS: usize = 2500;
 /// Messages that may wait for their reader.
 const WAITING: usize = 4;
 
@@ -141,7 +141,7 @@ async fn send(sender: &mpsc::Sender<Sent>, told: Vec<ExecutionEvents>) -> bool {
 
 async fn of_ids(service: &Service, ids: &[Uuid]) -> Result<Vec<ExecutionEvents>> {
     let mut listing = db::listing(&service.pool).await?;
-    let told = read(&mut listing, ids).await?;
+    let told = read(service, &mut listing, ids).await?;
     listing.commit().await?;
     Ok(told)
 }
@@ -154,14 +154,18 @@ async fn of_span(service: &Service, span: &Span) -> Result<Option<(Stop, Vec<Exe
         return Ok(None);
     };
     let ids: Vec<Uuid> = stops.iter().chain([last]).map(|stop| stop.id).collect();
-    let mut told = read(&mut listing, &ids).await?;
+    let mut told = read(service, &mut listing, &ids).await?;
     listing.commit().await?;
     told.sort_unstable_by_key(|events| (events.started_at, events.execution_id));
     Ok(Some((*last, told)))
 }
 
 /// Executions and their logs, both of one moment: of what is purged meanwhile there is all or nothing.
-async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<ExecutionEvents>> {
+async fn read(
+    service: &Service,
+    conn: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<ExecutionEvents>> {
     let executions = store::executions::told(conn, ids).await?;
     let told: Vec<Uuid> = executions.iter().map(|execution| execution.id).collect();
     let mut logs: HashMap<Uuid, Vec<_>> = HashMap::new();
@@ -172,7 +176,7 @@ async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<ExecutionEven
     for execution in &executions {
         let (workflow_id, version) = (execution.workflow_id, execution.workflow_version);
         let definitions = &service.definitions;
-        let graph = definitions.pinned(&mut conn, workflow_id, version).await?;
+        let graph = definitions.pinned(conn, workflow_id, version).await?;
         let logs = logs.remove(&execution.id).unwrap_or_default();
         events.push(history::events(execution, &logs, &graph));
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use chassis::auth::Caller;
 use chassis::input::Input;
 use chassis::{Error, Result};
-use model::graph::Graph;
 use model::text;
 use proto::execution::v1 as pb;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -67,13 +66,6 @@ impl Imports {
     }
 }
 
-/// What the requests of a stream go on with.
-#[derive(Clone)]
-struct Onto {
-    graph: Arc<Graph>,
-    target: Target,
-}
-
 #[derive(Default)]
 struct Totals {
     imported: i64,
@@ -84,7 +76,8 @@ struct Totals {
 struct Import {
     service: Service,
     started_by: String,
-    onto: Option<Onto>,
+    /// What requests go on with that do not name a workflow.
+    onto: Option<Target>,
     totals: Totals,
     _permit: OwnedSemaphorePermit,
 }
@@ -133,7 +126,7 @@ impl Import {
         &mut self,
         request: pb::ImportExecutionsRequest,
     ) -> Result<pb::ImportExecutionsResponse> {
-        let Onto { graph, target } = self.onto(&request).await?;
+        let target = self.onto(&request).await?;
         let count = request.executions.len();
         if count > MOST_CASES {
             let description = format!("has {count} elements; at most {MOST_CASES} are accepted");
@@ -146,6 +139,7 @@ impl Import {
         let case_ids: Vec<String> = (request.executions.iter())
             .map(|sent| text::clean(&sent.case_id, LONGEST_CASE_ID))
             .collect();
+        let graph = Arc::clone(&target.graph);
         let steps = Steps::of(&graph);
         let mut cases = Vec::with_capacity(count);
         let mut refused = Vec::new();
@@ -177,7 +171,7 @@ impl Import {
     }
 
     /// The version that a request's executions belong to.
-    async fn onto(&mut self, request: &pb::ImportExecutionsRequest) -> Result<Onto> {
+    async fn onto(&mut self, request: &pb::ImportExecutionsRequest) -> Result<Target> {
         let mut input = Input::new();
         let workflow_id = input.optional_uuid("workflow_id", &request.workflow_id);
         let version = request.workflow_version;
@@ -215,11 +209,12 @@ impl Import {
         let target = Target {
             workflow_id,
             client_id: graph.definition.client_id,
+            graph,
             version,
             is_named,
             started_by: self.started_by.clone(),
         };
-        Ok(self.onto.insert(Onto { graph, target }).clone())
+        Ok(self.onto.insert(target).clone())
     }
 }
 
