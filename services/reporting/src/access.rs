@@ -16,6 +16,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.reporting.v1.ReportService/VerifyReport",
+        Access::Member,
+    ),
+    (
+        "/workflow.reporting.v1.ReportService/RebuildReports",
+        Access::Admin,
+    ),
+    (
         "/workflow.reporting.v1.StepEventService/StreamStepEvents",
         Access::Internal,
     ),

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::client::Peer;
-use chassis::{Result, db, fail_point};
-use chrono::TimeDelta;
+use chassis::{Error, Result, db, fail_point};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use model::event::ExecutionEvents;
+use model::wire::{events_from_proto, timestamp};
 use proto::execution::v1::history_service_client::HistoryServiceClient;
-use proto::execution::v1::{StreamHistoryRequest, StreamHistoryResponse};
+use proto::execution::v1::{HistoryRange, StreamHistoryRequest, StreamHistoryResponse};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::ingest::{self, Part, Row};
+use crate::projection::period::midnight;
 use crate::store::held::Place;
+use crate::store::rebuilds::Scope;
 use crate::{meters, store, wire};
 
 /// How long a gap may take to close by itself.
@@ -38,27 +41,80 @@ impl History {
     }
 
     /// Each execution's whole history; unknown ones are left out.
-    async fn of(&mut self, executions: BTreeSet<Uuid>) -> Result<Histories> {
-        let execution_ids = executions.iter().map(Uuid::to_string).collect();
-        let request = StreamHistoryRequest {
-            execution_ids,
+    pub async fn of(&mut self, executions: BTreeSet<Uuid>) -> Result<Histories> {
+        self.ask(StreamHistoryRequest {
+            execution_ids: executions.iter().map(Uuid::to_string).collect(),
             range: None,
+        })
+        .await
+    }
+
+    /// The whole histories of executions by their start, in its order; from behind `after` on.
+    pub async fn within(
+        &mut self,
+        scope: Scope,
+        after: Option<(DateTime<Utc>, Uuid)>,
+    ) -> Result<Histories> {
+        let bound = |day: Option<NaiveDate>| day.map(|day| timestamp(midnight(day)));
+        let id = |id: Option<Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+        let (after_started_at, after_execution_id) = after.unzip();
+        let range = HistoryRange {
+            workflow_id: id(scope.workflow_id),
+            started_from: bound(scope.first),
+            started_before: bound(scope.end),
+            after_started_at: after_started_at.map(timestamp),
+            after_execution_id: id(after_execution_id),
         };
-        Ok(Histories(
-            self.0.stream_history(request).await?.into_inner(),
-        ))
+        self.ask(StreamHistoryRequest {
+            execution_ids: Vec::new(),
+            range: Some(range),
+        })
+        .await
+    }
+
+    async fn ask(&mut self, request: StreamHistoryRequest) -> Result<Histories> {
+        let stream = self.0.stream_history(request).await?.into_inner();
+        Ok(Histories {
+            stream,
+            ahead: None,
+        })
     }
 }
 
 /// An answer that is read piece by piece.
-struct Histories(Streaming<StreamHistoryResponse>);
+pub struct Histories {
+    stream: Streaming<StreamHistoryResponse>,
+    /// The beginning of the next execution's.
+    ahead: Option<ExecutionEvents>,
+}
 
 impl Histories {
+    /// The next execution's history, whole; none at the end.
+    pub async fn next(&mut self) -> Result<Option<ExecutionEvents>> {
+        let mut whole = self.ahead.take();
+        while let Some(response) = self.stream.message().await? {
+            let part = response.events.unwrap_or_default();
+            let part = events_from_proto(&part)
+                .map_err(|error| Error::internal(format!("a history cannot be read: {error}")))?;
+            match &mut whole {
+                None => whole = Some(part),
+                Some(own) if own.execution_id == part.execution_id => {
+                    own.events.extend(part.events);
+                }
+                Some(_) => {
+                    self.ahead = Some(part);
+                    break;
+                }
+            }
+        }
+        Ok(whole)
+    }
+
     /// As many as are applied at once; none at the end.
     async fn batch(&mut self) -> Result<Vec<Arc<ExecutionEvents>>> {
         let (mut batch, mut count) = (Vec::new(), 0);
         while count < BATCH_EVENTS
-            && let Some(response) = self.0.message().await?
+            && let Some(response) = self.stream.message().await?
         {
             let events = response.events.unwrap_or_default();
             let execution_id = events.execution_id.clone();

@@ -9,9 +9,11 @@ mod materialize;
 mod meters;
 mod names;
 mod projection;
+mod rebuild;
 mod recount;
 mod rpc;
 mod store;
+mod verify;
 mod wire;
 
 #[cfg(test)]
@@ -56,11 +58,15 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let (intake, writer, complete) = ingest::queue();
     let names = names::Names::new(catalog.clone());
     let events = rpc::events::StepEvents::new(intake, shutdown.clone());
-    let reports = rpc::reports::Reports::new(pool.clone(), names);
+    let history = history::History::new(execution);
+    let verifier = verify::Verifier::new(pool.clone(), history.clone());
+    let reports = rpc::reports::Reports::new(pool.clone(), names, verifier, shutdown.clone());
+    let rebuilder = rebuild::Rebuilder::new(pool.clone(), history.clone());
     let loops = Loops {
+        rebuilder,
         writer,
         materializer: materialize::Materializer::new(pool.clone(), complete),
-        repair: history::Repair::new(pool.clone(), history::History::new(execution)),
+        repair: history::Repair::new(pool.clone(), history),
     };
     let readiness = Readiness::new();
     let ready = readiness.clone();
@@ -103,6 +109,7 @@ struct Loops {
     writer: ingest::Writer,
     materializer: materialize::Materializer,
     repair: history::Repair,
+    rebuilder: rebuild::Rebuilder,
 }
 
 impl Loops {
@@ -121,6 +128,7 @@ impl Loops {
         shutdown.spawn_loop("reporting.database", watching);
         shutdown.spawn_loop("reporting.reports", self.materializer.run(soft.clone()));
         shutdown.spawn_loop("reporting.repair", self.repair.run(soft.clone()));
+        shutdown.spawn_loop("reporting.rebuild", self.rebuilder.run(soft.clone()));
         self.writer.run(pool, soft).await;
     }
 }

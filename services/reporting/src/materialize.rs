@@ -119,11 +119,14 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .flat_map(|period| period.days().map(|day| (period.workflow_id, day)))
         .collect();
     let rows = store::figures::of_days(conn, &Vec::from_iter(needed)).await?;
-    let mut sums: BTreeMap<Period, Sums> = BTreeMap::new();
+    // A period that has lost its last execution is told as empty.
+    let mut sums: BTreeMap<Period, Sums> = periods
+        .keys()
+        .map(|period| (*period, Sums::default()))
+        .collect();
     for row in &rows {
         for period in Period::of_day(row.key.workflow_id, row.key.day) {
-            if periods.contains_key(&period) {
-                let sums = sums.entry(period).or_default();
+            if let Some(sums) = sums.get_mut(&period) {
                 sums.add(&row.key, &row.label, &row.figures);
             }
         }

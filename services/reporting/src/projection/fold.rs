@@ -31,7 +31,7 @@ pub struct Ledger {
 }
 
 /// What is to be added to the sums, in the order in which their rows are locked.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes(pub BTreeMap<DayKey, Change>);
 
 #[derive(Debug, Clone, Default, PartialEq)]

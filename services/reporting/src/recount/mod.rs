@@ -6,7 +6,7 @@
 mod compare;
 mod tally;
 
-pub use compare::differences;
+pub use compare::{Difference, differences};
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -5,25 +5,29 @@
 use std::collections::HashMap;
 use std::pin::pin;
 
+use chassis::auth::caller;
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
 use chassis::order::Order;
 use chassis::page::Page;
-use chassis::{Error, Result, db};
+use chassis::{Error, Result, Shutdown, db};
 use chrono::{DateTime, NaiveDate, Utc};
 use model::wire::{struct_from_json, timestamp};
 use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
-    ExecutionFigures, GetReportRequest, ListReportsRequest, ListReportsResponse, Report,
-    StepFigures, SummarizeReportsRequest, SummarizeReportsResponse,
+    ExecutionFigures, GetReportRequest, ListReportsRequest, ListReportsResponse,
+    RebuildReportsRequest, RebuildReportsResponse, Report, StepFigures, SummarizeReportsRequest,
+    SummarizeReportsResponse, VerifyReportRequest, VerifyReportResponse,
 };
 use sqlx::PgPool;
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::proof;
 use crate::names::Names;
 use crate::projection::figures::{Figures, Grain};
 use crate::projection::metrics::Durations;
@@ -32,6 +36,7 @@ use crate::projection::period::{ReportType, cohort, midnight};
 use crate::projection::summary::{Summary, greatest};
 use crate::store;
 use crate::store::figures::Range;
+use crate::verify::Verifier;
 
 /// Clients accept messages of 4 MiB; a page stays well below, however large its reports are.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
@@ -51,11 +56,18 @@ const FILTER: &[(&str, Kind)] = &[
 pub struct Reports {
     pool: PgPool,
     names: Names,
+    verifier: Verifier,
+    shutdown: Shutdown,
 }
 
 impl Reports {
-    pub fn new(pool: PgPool, names: Names) -> Self {
-        Self { pool, names }
+    pub fn new(pool: PgPool, names: Names, verifier: Verifier, shutdown: Shutdown) -> Self {
+        Self {
+            pool,
+            names,
+            verifier,
+            shutdown,
+        }
     }
 
     async fn get(&self, request: GetReportRequest) -> Result<Report> {
@@ -167,6 +179,25 @@ impl ReportService for Reports {
     ) -> Result<Response<SummarizeReportsResponse>, Status> {
         Ok(Response::new(self.summarize(request.into_inner()).await?))
     }
+
+    async fn verify_report(
+        &self,
+        request: Request<VerifyReportRequest>,
+    ) -> Result<Response<VerifyReportResponse>, Status> {
+        let verified = proof::verify(&self.verifier, &request.into_inner()).await?;
+        Ok(Response::new(verified))
+    }
+
+    type RebuildReportsStream = ReceiverStream<Result<RebuildReportsResponse, Status>>;
+
+    async fn rebuild_reports(
+        &self,
+        request: Request<RebuildReportsRequest>,
+    ) -> Result<Response<Self::RebuildReportsStream>, Status> {
+        let caller = caller(&request)?.key();
+        let progress = proof::rebuild(&self.pool, &self.shutdown, caller, request.get_ref());
+        Ok(Response::new(progress.await?))
+    }
 }
 
 fn range(request: &SummarizeReportsRequest) -> Result<Range> {
@@ -190,7 +221,11 @@ fn range(request: &SummarizeReportsRequest) -> Result<Range> {
     Ok(range)
 }
 
-fn day(input: &mut Input, field: &str, instant: Option<&Timestamp>) -> Option<NaiveDate> {
+pub(super) fn day(
+    input: &mut Input,
+    field: &str,
+    instant: Option<&Timestamp>,
+) -> Option<NaiveDate> {
     let instant = input.instant(field, instant)?;
     if midnight(cohort(instant)) != instant {
         input.push(field, "must be a UTC midnight");

@@ -2,11 +2,14 @@
 //! Invariant: a day's figures change only under its row's lock and with its mark, and are shown only up to a
 //! mark that was read before them.
 
+use std::collections::HashMap;
+
 use chassis::Result;
 use chrono::NaiveDate;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::rebuilds::Scope;
 use super::refused;
 
 /// A day whose reports are older than its figures, as it was read.
@@ -59,6 +62,77 @@ pub async fn mark(
     Ok(())
 }
 
+/// The days of a workflow that have figures or should have some, or reports; with their marks.
+pub async fn of_scope(
+    conn: &mut PgConnection,
+    rebuild_id: Uuid,
+    workflow_id: Uuid,
+    scope: Scope,
+) -> Result<Vec<(NaiveDate, Option<Uuid>)>> {
+    let rows = sqlx::query!(
+        r#"-- reporting.days_to_rebuild
+        with all_days as (
+            select day from reporting.days where workflow_id = $2
+            union
+            select day from reporting.figures where workflow_id = $2
+            union
+            select (started_at at time zone 'UTC')::date from reporting.rebuilt_ledgers
+            where rebuild_id = $1 and workflow_id = $2
+            union
+            select (period_start at time zone 'UTC')::date from reporting.workflow_reports
+            where workflow_id = $2 and report_type = 'daily')
+        select a.day as "day!", d.mark as "mark?"
+        from all_days a
+        left join reporting.days d on d.workflow_id = $2 and d.day = a.day
+        where ($3::date is null or a.day >= $3) and ($4::date is null or a.day < $4)
+        order by a.day"#,
+        rebuild_id,
+        workflow_id,
+        scope.first,
+        scope.end
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.day, row.mark)).collect())
+}
+
+/// The mark of a day.
+pub async fn mark_of(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    day: NaiveDate,
+) -> Result<Option<Uuid>> {
+    let mark = sqlx::query_scalar!(
+        r#"-- reporting.read_day
+        select mark from reporting.days where workflow_id = $1 and day = $2"#,
+        workflow_id,
+        day
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(mark)
+}
+
+/// Locks days of a workflow; returns the marks of those that have one.
+pub async fn lock(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    days: &[NaiveDate],
+) -> Result<HashMap<NaiveDate, Uuid>> {
+    let rows = sqlx::query!(
+        r#"-- reporting.lock_days
+        select day, mark from reporting.days
+        where workflow_id = $1 and day = any($2)
+        order by day
+        for no key update"#,
+        workflow_id,
+        days
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.day, row.mark)).collect())
+}
+
 pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
     let stale = sqlx::query_as!(
         Stale,
@@ -88,6 +162,28 @@ pub async fn show(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Whether any day of a range has reports that are older than its figures.
+pub async fn any_stale(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    first: NaiveDate,
+    end: NaiveDate,
+) -> Result<bool> {
+    let any = sqlx::query_scalar!(
+        r#"-- reporting.any_stale_day
+        select exists (
+            select from reporting.days
+            where workflow_id = $1 and day >= $2 and day < $3 and shown is distinct from mark
+        ) as "any!""#,
+        workflow_id,
+        first,
+        end
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(any)
 }
 
 /// Whether any of them still waits as it was read.

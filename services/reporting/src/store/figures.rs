@@ -1,6 +1,8 @@
 //! Sums by day and version.
 //! Invariant: a sum is only ever replaced by itself plus an addition, under the lock of its day.
 
+use std::collections::btree_map::Entry;
+
 use chassis::{Error, Result};
 use chrono::NaiveDate;
 use sqlx::PgConnection;
@@ -92,6 +94,67 @@ async fn write(conn: &mut PgConnection, columns: &Columns, sums: &Changes) -> Re
     .await
     .map_err(refused)?;
     Ok(())
+}
+
+/// Replaces the sums of some days of a workflow; their days must be locked. Returns how many were not as they
+/// should have been.
+pub async fn replace(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    days: &[NaiveDate],
+    mut sums: Changes,
+) -> Result<i64> {
+    let mut gone = Vec::new();
+    for stored in of_days_whole(conn, workflow_id, days).await? {
+        match sums.0.entry(stored.key) {
+            Entry::Vacant(_) => gone.push(stored.key),
+            Entry::Occupied(sum)
+                if sum.get().figures == stored.figures && sum.get().label == stored.label =>
+            {
+                sum.remove();
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    let changed = gone.len() + sums.0.len();
+    let columns = Columns::of(gone.iter().chain(sums.0.keys()));
+    sqlx::query!(
+        r#"-- reporting.delete_figures
+        delete from reporting.figures f
+        using unnest($1::uuid[], $2::date[], $3::int[], $4::varchar[], $5::uuid[])
+            as k (workflow_id, day, version, kind, key)
+        where f.workflow_id = k.workflow_id and f.day = k.day and f.version = k.version and f.kind = k.kind
+            and f.key = k.key"#,
+        &columns.workflow_ids,
+        &columns.days,
+        &columns.versions,
+        &columns.kinds,
+        &columns.keys
+    )
+    .execute(&mut *conn)
+    .await?;
+    write(conn, &Columns::of(sums.0.keys()), &sums).await?;
+    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+}
+
+async fn of_days_whole(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    days: &[NaiveDate],
+) -> Result<Vec<Sum>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- reporting.read_whole_figures
+        select workflow_id, day, version, kind, key, client_id, from_step_id, group_name,
+            figures as "figures: Json<Figures>"
+        from reporting.figures
+        where workflow_id = $1 and day = any($2)"#,
+        workflow_id,
+        days
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Sum::try_from).collect()
 }
 
 /// A row as it is stored.

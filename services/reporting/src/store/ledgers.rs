@@ -39,6 +39,22 @@ pub async fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The same without a lock, for a look.
+pub async fn read(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Row>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"-- reporting.read_ledgers
+        select id, workflow_id, period_start, period_end, coalesce(applied_seq, 0) as "applied_seq!",
+            metrics::text as "metrics!"
+        from reporting.workflow_reports
+        where id = any($1)"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
 /// Returns how many were new: fewer than given means that another transaction was first.
 pub async fn insert(conn: &mut PgConnection, ledgers: &[Ledger]) -> Result<usize> {
     let columns = Columns::of(ledgers);
@@ -88,15 +104,16 @@ pub async fn update(conn: &mut PgConnection, ledgers: &[Ledger]) -> Result<()> {
     Ok(())
 }
 
-struct Columns<'a> {
-    ids: Vec<Uuid>,
-    metrics: Vec<Json<&'a ExecutionMetrics>>,
-    completed_at: Vec<Option<DateTime<Utc>>>,
-    applied_seq: Vec<i32>,
+/// Ledgers by column.
+pub(super) struct Columns<'a> {
+    pub ids: Vec<Uuid>,
+    pub metrics: Vec<Json<&'a ExecutionMetrics>>,
+    pub completed_at: Vec<Option<DateTime<Utc>>>,
+    pub applied_seq: Vec<i32>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(ledgers: &'a [Ledger]) -> Self {
+    pub fn of(ledgers: &'a [Ledger]) -> Self {
         Self {
             ids: ledgers.iter().map(|l| l.id).collect(),
             metrics: ledgers.iter().map(|l| Json(&l.metrics)).collect(),

@@ -7,6 +7,8 @@ pub mod held;
 pub mod ledgers;
 pub mod parked;
 pub mod periods;
+pub mod rebuilds;
+pub mod rebuilt;
 pub mod reports;
 pub mod watermark;
 

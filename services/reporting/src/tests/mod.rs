@@ -1,7 +1,9 @@
 //! The service against a real database, each test with its own.
 
+mod archive;
 mod exactly_once;
 mod materializing;
+mod proving;
 mod reading;
 mod repairing;
 mod streaming;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chassis::Shutdown;
 use chassis::auth::ServiceKey;
 use chassis::client::Peer;
 use model::wire::{json_from_struct, timestamp};
@@ -21,14 +22,22 @@ use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 use super::Fixture;
+use super::archive::nobody;
 use super::samples::{instant, simple, some};
 use crate::names::Names;
 use crate::projection::period::execution_report_id;
 use crate::rpc::reports::Reports;
+use crate::verify::Verifier;
 
 pub fn reports(fixture: &Fixture, catalog: &str) -> Reports {
     let peer = Peer::connect_lazy(catalog, ServiceKey::from_seed(&[7; 32]), "reporting").unwrap();
-    Reports::new(fixture.pool.clone(), Names::new(peer))
+    let verifier = Verifier::new(fixture.pool.clone(), nobody());
+    Reports::new(
+        fixture.pool.clone(),
+        Names::new(peer),
+        verifier,
+        Shutdown::new(),
+    )
 }
 
 /// A peer that is not there.

@@ -1,0 +1,184 @@
+//! Rebuilds that were asked for.
+//! Invariant: only the replica that holds one changes it, and it holds it for a while only.
+
+use chassis::Result;
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// What a rebuild is about; absent bounds do not bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub workflow_id: Option<Uuid>,
+    pub first: Option<NaiveDate>,
+    /// The first day after it.
+    pub end: Option<NaiveDate>,
+}
+
+/// How far a rebuild has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    pub executions: i64,
+    pub events: i64,
+    pub changed_executions: i64,
+    pub changed_figures: i64,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// A rebuild that this replica holds.
+#[derive(Debug)]
+pub struct Held {
+    pub id: Uuid,
+    pub scope: Scope,
+    /// The last execution that was read.
+    pub after: Option<(DateTime<Utc>, Uuid)>,
+}
+
+/// Asks for a rebuild; returns the id of the one that is already under way, if there is one of this scope.
+pub async fn ask(conn: &mut PgConnection, scope: Scope, requested_by: &str) -> Result<Uuid> {
+    let id = sqlx::query_scalar!(
+        r#"-- reporting.ask_rebuild
+        insert into reporting.rebuilds (id, workflow_id, first_day, end_day, requested_by)
+        values ($1, $2, $3, $4, $5)
+        on conflict (
+            coalesce(workflow_id, '00000000-0000-0000-0000-000000000000'), coalesce(first_day, '-infinity'),
+            coalesce(end_day, 'infinity')) where finished_at is null
+            do update set requested_by = rebuilds.requested_by
+        returning id"#,
+        Uuid::now_v7(),
+        scope.workflow_id,
+        scope.first,
+        scope.end,
+        requested_by
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(id)
+}
+
+pub async fn progress(conn: &mut PgConnection, id: Uuid) -> Result<Option<Progress>> {
+    let progress = sqlx::query_as!(
+        Progress,
+        r#"-- reporting.read_rebuild
+        select executions, events, changed_executions, changed_figures, finished_at
+        from reporting.rebuilds where id = $1"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(progress)
+}
+
+/// Takes the oldest one that nobody holds, for half a minute.
+pub async fn take(conn: &mut PgConnection, holder: Uuid) -> Result<Option<Held>> {
+    let row = sqlx::query!(
+        r#"-- reporting.take_rebuild
+        update reporting.rebuilds
+        set holder = $1, held_until = clock_timestamp() + interval '30 s'
+        where id = (
+            select id from reporting.rebuilds
+            where finished_at is null and held_until < clock_timestamp()
+            order by created_at, id
+            limit 1
+            for no key update skip locked)
+        returning id, workflow_id, first_day, end_day, after_started_at, after_execution_id"#,
+        holder
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Held {
+        id: row.id,
+        scope: Scope {
+            workflow_id: row.workflow_id,
+            first: row.first_day,
+            end: row.end_day,
+        },
+        after: row.after_started_at.zip(row.after_execution_id),
+    }))
+}
+
+/// What has been done since the last time.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub after: Option<(DateTime<Utc>, Uuid)>,
+    pub executions: i64,
+    pub events: i64,
+    pub changed_executions: i64,
+    pub changed_figures: i64,
+    pub is_finished: bool,
+}
+
+/// Notes what was done and goes on holding it. Returns whether it is still held.
+pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) -> Result<bool> {
+    let (after_started_at, after_execution_id) = done.after.unzip();
+    let noted = sqlx::query!(
+        r#"-- reporting.note_rebuild
+        update reporting.rebuilds
+        set held_until = clock_timestamp() + interval '30 s',
+            after_started_at = coalesce($3, after_started_at),
+            after_execution_id = coalesce($4, after_execution_id),
+            executions = executions + $5, events = events + $6,
+            changed_executions = changed_executions + $7, changed_figures = changed_figures + $8,
+            finished_at = case when $9 then clock_timestamp() end
+        where id = $1 and holder = $2 and held_until > clock_timestamp() and finished_at is null"#,
+        id,
+        holder,
+        after_started_at,
+        after_execution_id,
+        done.executions,
+        done.events,
+        done.changed_executions,
+        done.changed_figures,
+        done.is_finished
+    )
+    .execute(conn)
+    .await?;
+    Ok(noted.rows_affected() == 1)
+}
+
+/// Lets somebody else go on with it at once.
+pub async fn give_back(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.give_rebuild_back
+        update reporting.rebuilds set held_until = '-infinity' where id = $1 and holder = $2"#,
+        id,
+        holder
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets rebuilds that were finished long ago.
+pub async fn forget(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.forget_rebuilds
+        delete from reporting.rebuilds where finished_at < now() - interval '30 days'"#
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The workflows that a scope touches: those with figures, or with reports that wait to be put in place.
+pub async fn workflows(conn: &mut PgConnection, id: Uuid, scope: Scope) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        r#"-- reporting.workflows_to_rebuild
+        select workflow_id as "workflow_id!" from reporting.days
+        where ($2::uuid is null or workflow_id = $2) and ($3::date is null or day >= $3)
+            and ($4::date is null or day < $4)
+        union
+        select workflow_id from reporting.rebuilt_ledgers where rebuild_id = $1
+        union
+        select workflow_id from reporting.workflow_reports
+        where report_type = 'monthly' and ($2::uuid is null or workflow_id = $2)
+        order by 1"#,
+        id,
+        scope.workflow_id,
+        scope.first,
+        scope.end
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}

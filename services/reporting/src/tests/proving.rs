@@ -1,0 +1,253 @@
+//! Reports are held to account, and made anew.
+
+use std::collections::BTreeSet;
+
+use model::event::ExecutionEvents;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use uuid::Uuid;
+
+use super::Fixture;
+use super::archive::Archive;
+use super::samples::{deliveries, instant, part, simple, some};
+use crate::projection::period::execution_report_id;
+use crate::rebuild::Rebuilder;
+use crate::store::rebuilds::{self, Progress, Scope};
+use crate::verify::{Verified, Verifier};
+
+/// Everything that readers can see.
+const ROWS: &str = "select string_agg(id::text || workflow_id || coalesce(execution_id::text, '') || report_type \
+    || metrics || period_start || coalesce(period_end::text, ''), ' ' order by id) from reporting.workflow_reports";
+
+async fn rows(fixture: &Fixture) -> Option<String> {
+    let rows = sqlx::query_scalar(ROWS).fetch_one(&fixture.owner).await;
+    rows.unwrap()
+}
+
+async fn verify_all(fixture: &Fixture, archive: &Archive) -> Vec<Verified> {
+    let verifier = Verifier::new(fixture.pool.clone(), archive.history().await);
+    let ids = "select id from reporting.workflow_reports order by id";
+    let ids: Vec<Uuid> = sqlx::query_scalar(ids)
+        .fetch_all(&fixture.owner)
+        .await
+        .unwrap();
+    let mut verified = Vec::new();
+    for id in ids {
+        verified.push(verifier.verify(id).await.unwrap());
+    }
+    verified
+}
+
+fn figures(verified: &[Verified]) -> BTreeSet<&str> {
+    let differences = verified.iter().flat_map(|own| &own.differences);
+    differences.map(|own| own.figure.as_str()).collect()
+}
+
+async fn rebuild(fixture: &Fixture, archive: &Archive, scope: Scope) -> Progress {
+    let mut conn = fixture.pool.acquire().await.unwrap();
+    let id = rebuilds::ask(&mut conn, scope, "somebody").await.unwrap();
+    let again = rebuilds::ask(&mut conn, scope, "else").await.unwrap();
+    assert_eq!(again, id, "the same is not done twice at once");
+    let mut rebuilder = Rebuilder::new(fixture.pool.clone(), archive.history().await);
+    assert!(rebuilder.step().await.unwrap());
+    assert!(!rebuilder.step().await.unwrap(), "it is done");
+    fixture.materializer().step().await.unwrap();
+    rebuilds::progress(&mut conn, id).await.unwrap().unwrap()
+}
+
+async fn counted(histories: &[ExecutionEvents]) -> (Fixture, Archive) {
+    let fixture = Fixture::new().await;
+    fixture.know(histories).await;
+    fixture.settle(histories).await;
+    fixture.materializer().step().await.unwrap();
+    (fixture, Archive::of(histories))
+}
+
+fn any_histories() -> Vec<ExecutionEvents> {
+    let mut runner = TestRunner::deterministic();
+    deliveries().new_tree(&mut runner).unwrap().current().0
+}
+
+#[tokio::test]
+async fn right_reports_are_verified_and_left_alone() {
+    let histories = any_histories();
+    let (fixture, archive) = counted(&histories).await;
+    let before = rows(&fixture).await;
+    for verified in verify_all(&fixture, &archive).await {
+        assert_eq!(verified.differences, []);
+        assert_eq!(
+            (verified.uncounted_events, verified.purged_executions),
+            (0, 0)
+        );
+        assert!(verified.executions > 0 && verified.events >= verified.executions);
+    }
+    let progress = rebuild(&fixture, &archive, Scope::default()).await;
+    let events: usize = histories.iter().map(|own| own.events.len()).sum();
+    assert_eq!(
+        (progress.executions, progress.events),
+        (histories.len() as i64, events as i64)
+    );
+    assert_eq!(
+        (progress.changed_executions, progress.changed_figures),
+        (0, 0)
+    );
+    assert!(progress.finished_at.is_some());
+    assert_eq!(rows(&fixture).await, before);
+}
+
+#[tokio::test]
+async fn whatever_was_spoiled_is_told_and_made_right() {
+    let (fixture, archive) = counted(&some()).await;
+    let before = rows(&fixture).await;
+    for (spoil, figure) in [
+        (
+            "update reporting.figures set figures = jsonb_set(figures, '{total}', '77') where kind = 'execution'",
+            "totalExecutions",
+        ),
+        (
+            "update reporting.workflow_reports set metrics = jsonb_set(metrics, '{executionTime}', '77') \
+             where report_type = 'execution' and period_end is not null",
+            "executionTime",
+        ),
+        (
+            "update reporting.workflow_reports set metrics = '{}' where report_type = 'weekly'",
+            "runningExecutions",
+        ),
+        (
+            "update reporting.workflow_reports set applied_seq = 9 where report_type = 'execution'",
+            "executions.00000000-0000-0000-0000-000000000001",
+        ),
+    ] {
+        fixture.run(spoil, &[]).await;
+        fixture
+            .run("update reporting.days set mark = gen_random_uuid()", &[])
+            .await;
+        if !spoil.contains("weekly") {
+            fixture.materializer().step().await.unwrap();
+        } else {
+            fixture
+                .run("update reporting.days set shown = mark", &[])
+                .await;
+        }
+        let verified = verify_all(&fixture, &archive).await;
+        assert!(
+            figures(&verified).contains(figure),
+            "{figure}: {:?}",
+            figures(&verified)
+        );
+        rebuild(&fixture, &archive, Scope::default()).await;
+        assert_eq!(rows(&fixture).await, before, "{figure}");
+        let verified = verify_all(&fixture, &archive).await;
+        assert_eq!(figures(&verified), BTreeSet::new());
+    }
+}
+
+#[tokio::test]
+async fn lost_tables_come_back_from_history() {
+    let histories = any_histories();
+    let (fixture, archive) = counted(&histories).await;
+    let before = rows(&fixture).await;
+    for table in ["workflow_reports", "figures", "days"] {
+        let delete = format!("delete from reporting.{table}");
+        sqlx::query(sqlx::AssertSqlSafe(delete))
+            .execute(&fixture.owner)
+            .await
+            .unwrap();
+    }
+    rebuild(&fixture, &archive, Scope::default()).await;
+    assert_eq!(rows(&fixture).await, before);
+    // What the stream brings once more was counted.
+    fixture.settle(&histories).await;
+    fixture.check(&histories).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_of_a_range_leaves_the_rest_alone() {
+    let (fixture, archive) = counted(&some()).await;
+    let spoil = "update reporting.figures set figures = jsonb_set(figures, '{total}', '77') where kind = 'execution'";
+    fixture.run(spoil, &[]).await;
+    let scope = Scope {
+        workflow_id: Some(some()[0].workflow_id),
+        first: Some(instant("2021-01-01T00:00:00Z").date_naive()),
+        end: Some(instant("2021-01-03T00:00:00Z").date_naive()),
+    };
+    let progress = rebuild(&fixture, &archive, scope).await;
+    assert_eq!((progress.executions, progress.changed_figures), (1, 1));
+    let wrong = "select count(*) from reporting.figures where figures ->> 'total' = '77'";
+    assert_eq!(fixture.count(wrong).await, 3);
+}
+
+#[tokio::test]
+async fn a_rebuild_counts_what_the_stream_counts_and_no_more() {
+    let histories: Vec<_> = (1..=40).map(|number| simple(number, 1000)).collect();
+    let fixture = Fixture::new().await;
+    fixture.know(&histories).await;
+    let archive = Archive::of(&histories);
+    // Some are whole, some begun, some have not come yet.
+    for (at, history) in histories.iter().enumerate() {
+        match at % 3 {
+            0 => fixture.settle(std::slice::from_ref(history)).await,
+            1 => fixture.settle(&[part(history, 0, 2)]).await,
+            _ => {}
+        }
+    }
+    let spoil =
+        "update reporting.workflow_reports set metrics = jsonb_set(metrics, '{steps}', '{}')";
+    fixture.run(spoil, &[]).await;
+    let stream = async {
+        for history in &histories {
+            fixture.settle(&[part(history, 1, 3)]).await;
+            fixture.settle(std::slice::from_ref(history)).await;
+        }
+    };
+    let scope = Scope::default();
+    tokio::join!(stream, rebuild(&fixture, &archive, scope));
+    // What went on while it was read was wrong before, and may be so still.
+    rebuild(&fixture, &archive, scope).await;
+    fixture.check(&histories).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_rebuild_goes_on_with_another_replica() {
+    let (fixture, archive) = counted(&some()).await;
+    let mut conn = fixture.pool.acquire().await.unwrap();
+    let id = rebuilds::ask(&mut conn, Scope::default(), "somebody")
+        .await
+        .unwrap();
+    let mut broken = Rebuilder::new(fixture.pool.clone(), super::archive::nobody());
+    assert!(broken.step().await.is_err());
+    let mut other = Rebuilder::new(fixture.pool.clone(), archive.history().await);
+    assert!(other.step().await.unwrap());
+    let progress = rebuilds::progress(&mut conn, id).await.unwrap().unwrap();
+    assert_eq!(progress.executions, 4);
+    assert!(progress.finished_at.is_some());
+}
+
+#[tokio::test]
+async fn purged_and_uncounted_executions_are_told_apart_from_differences() {
+    let histories = some();
+    let (fixture, archive) = counted(&histories).await;
+    // More has happened than the stream has brought.
+    let mut more = histories.clone();
+    let grown = simple(4, 5);
+    more[3].events.extend(grown.events[1..2].iter().cloned());
+    archive.set(&more);
+    let verifier = Verifier::new(fixture.pool.clone(), archive.history().await);
+    let id = execution_report_id(histories[3].execution_id);
+    let (verified, ()) = tokio::join!(verifier.verify(id), fixture.settle(&more));
+    let verified = verified.unwrap();
+    assert_eq!(verified.differences, []);
+    fixture.materializer().step().await.unwrap();
+    fixture
+        .run(
+            "update reporting.workflow_reports set execution_id = null where execution_id = $1",
+            &[histories[0].execution_id],
+        )
+        .await;
+    let id = execution_report_id(histories[0].execution_id);
+    let verified = verifier.verify(id).await.unwrap();
+    assert_eq!(
+        (verified.differences.len(), verified.purged_executions),
+        (0, 1)
+    );
+}
