@@ -18,6 +18,9 @@ pub struct Definition {
     pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Within which time an execution should end: a duration as [`crate::duration`] reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     pub steps: Vec<Step>,
     pub transitions: Vec<Transition>,
 }

@@ -30,6 +30,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// The same, and no time at all is none.
+pub fn parse_positive(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err("must be longer than no time at all".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 /// Writes what [`parse`] reads, whole milliseconds: `1h30m`, `48h`, `0s`.
 pub fn format(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -146,6 +154,8 @@ mod tests {
         check("3651d", "ten years");
         check("99999999999999999999h", "no duration");
         check("18446744073709551615d", "no duration");
+        let none = parse_positive("0s").expect_err("no time at all");
+        assert!(none.contains("longer"), "{none}");
         for text in [
             "", " ", "h", "-1h", "+1h", "1.5h", "1 h", "48H", "30m1h", "1h1h", "P", "PT", "P1Y",
             "P1M", "PT1D", "P1H", "1h ", "１h", "1µs", "pt1h", "P1DT", "P1WT1H", "P+1W", "P-1D",

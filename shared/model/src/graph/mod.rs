@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::condition::Condition;
 use crate::definition::Definition;
+use crate::duration;
 use crate::kind::{self, Kind, Lock, Settings};
 use crate::problem::Problem;
 use crate::retry::Retry;
@@ -33,6 +34,8 @@ pub struct Graph {
     pub start: usize,
     /// One for each of `definition.steps`, in the same order.
     pub nodes: Vec<Node>,
+    /// Within which time an execution should end, from its start.
+    pub target: Option<Duration>,
     by_id: HashMap<Uuid, usize>,
     /// For each join, the steps from which a branch can still come to it.
     sources: HashMap<usize, Vec<bool>>,
@@ -47,6 +50,8 @@ pub struct Node {
     pub retry: Retry,
     pub timeout: Option<Duration>,
     pub queue_timeout: Option<Duration>,
+    /// Within which time an activation should be done, from its first attempt's becoming visible.
+    pub target: Option<Duration>,
     /// Whether its final failure waits for an operator instead of failing the execution.
     pub parks: bool,
     /// What it must hold while it is under way.
@@ -85,6 +90,13 @@ pub fn called(definition: &Definition) -> Vec<(String, Uuid)> {
     named.collect()
 }
 
+/// What the workflow's `target` says.
+fn target(definition: &Definition, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let read = duration::parse_positive(definition.target.as_deref()?);
+    read.map_err(|message| problems.push(Problem::error("target", "DURATION_INVALID", message)))
+        .ok()
+}
+
 impl Graph {
     /// Accepts a definition, with warnings, or returns everything that is wrong with it.
     pub fn parse(definition: Definition) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
@@ -92,6 +104,7 @@ impl Graph {
         if !steps::check_counts(&definition, &mut problems) {
             return Err(problems);
         }
+        let target = target(&definition, &mut problems);
         let labels = Labels::of(&definition);
         let by_id = steps::check(&definition, &labels, &mut problems);
         let settings: Vec<Option<Settings>> = (definition.steps.iter().enumerate())
@@ -125,6 +138,7 @@ impl Graph {
                 let graph = Self {
                     start: *start,
                     nodes,
+                    target,
                     by_id,
                     sources,
                     definition,
@@ -159,6 +173,7 @@ impl Node {
             retry: settings.retry,
             timeout: settings.timeout,
             queue_timeout: settings.queue_timeout,
+            target: settings.target,
             parks: settings.parks,
             lock: settings.lock,
             undone_by: named.undone_by,

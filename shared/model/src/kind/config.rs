@@ -279,19 +279,13 @@ fn emails(value: &Value) -> Result<Vec<String>, String> {
 }
 
 fn duration(value: &Value) -> Result<Duration, String> {
-    let read = match value {
-        Value::String(text) => crate::duration::parse(text)?,
-        Value::Number(number) => {
-            return Err(format!(
-                "`{number}` has no unit: write for instance \"{number}s\""
-            ));
-        }
-        _ => return Err("must be a duration, such as \"48h\"".to_owned()),
-    };
-    if read.is_zero() {
-        return Err("must be longer than no time at all".to_owned());
+    match value {
+        Value::String(text) => crate::duration::parse_positive(text),
+        Value::Number(number) => Err(format!(
+            "`{number}` has no unit: write for instance \"{number}s\""
+        )),
+        _ => Err("must be a duration, such as \"48h\"".to_owned()),
     }
-    Ok(read)
 }
 
 pub(crate) fn uuid(value: &Value) -> Result<Uuid, String> {

@@ -21,6 +21,7 @@ pub(crate) use config::uuid;
 pub use control::{Called, End, Join, Needed, Rest};
 pub use foreach::{Foreach, Items, MOST_ITEMS};
 pub(crate) use parse::parse;
+pub use schema::duration as duration_schema;
 pub use table::StepType;
 pub(crate) use table::{Field, Output};
 
@@ -152,6 +153,7 @@ pub(crate) struct Settings {
     pub(crate) retry: Retry,
     pub(crate) timeout: Option<Duration>,
     pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) target: Option<Duration>,
     pub(crate) parks: bool,
     /// Key or name of the step that undoes this one.
     pub(crate) compensate: Option<String>,

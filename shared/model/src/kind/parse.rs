@@ -32,6 +32,7 @@ pub(crate) fn parse(step: &Step, path: &str, problems: &mut Vec<Problem>) -> Opt
         retry,
         timeout: read.duration("timeout"),
         queue_timeout: read.duration("queueTimeout"),
+        target: read.duration("target"),
         parks: read.text("onFailure").as_deref() == Some("park"),
         compensate: read.text("compensate"),
         lock: read.object("lock").and_then(lock),

@@ -141,6 +141,12 @@ pub(super) const COMMON: &[Setting] = &[
         Form::Duration,
         "How long a job may wait for a worker; then it fails with the code QUEUE_TIMEOUT.",
     ),
+    optional(
+        "target",
+        Form::Duration,
+        "Within which time the step should be done, from the first attempt's becoming visible. Nothing happens \
+         when it is missed: reports tell whether it was met.",
+    ),
     default(
         optional(
             "onFailure",

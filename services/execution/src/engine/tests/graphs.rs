@@ -112,6 +112,7 @@ fn definition(plan: &Plan) -> Definition {
         client_id: id(2),
         name: "generated".to_owned(),
         description: None,
+        target: None,
         steps: plan.steps.iter().enumerate().map(step).collect(),
         transitions: plan.ways.iter().enumerate().map(transition).collect(),
     }

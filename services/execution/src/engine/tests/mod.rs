@@ -52,6 +52,7 @@ fn graph(steps: &[(&str, &str, Value)], transitions: &[(&str, &str, Value)]) -> 
         client_id: id(2),
         name: "tested".to_owned(),
         description: None,
+        target: None,
         steps: steps
             .iter()
             .enumerate()

@@ -192,6 +192,13 @@ fn configs() {
         );
         check(
             step_type,
+            json!({ "target": "soon" }),
+            "target",
+            duration,
+            "no duration",
+        );
+        check(
+            step_type,
             json!({ "queueTimeout": "11 days" }),
             "queueTimeout",
             duration,
@@ -271,7 +278,7 @@ fn keys_without_effect() {
         "decision",
         json!({ "colour": 1 }),
         "colour",
-        "understood here: retry, timeout, queueTimeout, onFailure, compensate, lock, cancels.",
+        "understood here: retry, timeout, queueTimeout, target, onFailure, compensate, lock, cancels.",
     );
     check(
         "custom",

@@ -64,6 +64,7 @@ fn definition(steps: Value, transitions: Value) -> Definition {
         client_id: Uuid::from_u128(2),
         name: "Test".to_owned(),
         description: None,
+        target: None,
         steps,
         transitions,
     }
@@ -337,12 +338,49 @@ fn retries_and_timeouts_are_read() {
     );
     assert_eq!((job.retry.max_attempts, job.retry.jitter), (5, 0.0));
     assert_eq!(job.retry.total_timeout, Some(seconds(600)));
+    assert_eq!(job.target, None);
+    for step_type in ["custom", "approval", "decision"] {
+        let target = node(step_type, json!({ "target": "PT36H" })).target;
+        assert_eq!(target, Some(seconds(36 * 3600)), "{step_type}");
+    }
     let delays: Vec<Duration> = (1..6)
         .map(|attempt| job.retry.delay(attempt, 0.3))
         .collect();
     assert_eq!(delays, [2, 6, 18, 54, 60].map(seconds));
     let slow = node("custom", json!({ "retry": { "initialInterval": "5m" } }));
     assert_eq!(slow.retry.max, seconds(300));
+}
+
+#[test]
+fn the_target_of_a_workflow_is_read() {
+    let target = |text: &str| {
+        let definition = Definition {
+            target: Some(text.to_owned()),
+            ..single("decision", json!({}))
+        };
+        Graph::parse(definition).map(|(graph, _)| graph.target)
+    };
+    assert_eq!(target("2d"), Ok(Some(Duration::from_secs(48 * 3600))));
+    for (text, message) in [("48", "`48h`"), ("0h", "longer"), ("soon", "no duration")] {
+        let [problem] = &target(text).expect_err(text)[..] else {
+            panic!("one problem");
+        };
+        assert_eq!(
+            (&problem.path[..], problem.code),
+            ("target", "DURATION_INVALID")
+        );
+        assert!(problem.message.contains(message), "{problem:?}");
+    }
+    let none = Graph::parse(single("decision", json!({}))).unwrap().0;
+    assert_eq!(none.target, None);
+}
+
+#[test]
+fn a_definition_from_before_targets_reads_and_writes_the_same() {
+    let written = serde_json::to_value(single("decision", json!({}))).unwrap();
+    assert_eq!(written.get("target"), None);
+    let read: Definition = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), written);
 }
 
 #[test]
