@@ -38,6 +38,20 @@ pub fn events(execution: &Told, logs: &[Ended]) -> ExecutionEvents {
     }
 }
 
+/// Cuts the events of one execution into parts of at most `most` that follow each other.
+pub fn parts(all: ExecutionEvents, most: usize) -> Vec<ExecutionEvents> {
+    if all.events.len() <= most {
+        return vec![all];
+    }
+    let parts = all.events.chunks(most).enumerate();
+    let part = |(at, events): (usize, &[_])| ExecutionEvents {
+        first_seq: all.first_seq + i32::try_from(at * most).expect("few parts"),
+        events: events.to_vec(),
+        ..all
+    };
+    parts.map(part).collect()
+}
+
 /// The event of a log that has ended.
 pub fn step_finished(log: &engine::Log) -> StepFinished {
     StepFinished {

@@ -40,7 +40,10 @@ impl History {
     /// Each execution's whole history; unknown ones are left out.
     async fn of(&mut self, executions: BTreeSet<Uuid>) -> Result<Histories> {
         let execution_ids = executions.iter().map(Uuid::to_string).collect();
-        let request = StreamHistoryRequest { execution_ids };
+        let request = StreamHistoryRequest {
+            execution_ids,
+            range: None,
+        };
         Ok(Histories(
             self.0.stream_history(request).await?.into_inner(),
         ))

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 mod checks;
 mod list;
+pub mod span;
 
 pub use checks::{count_open, waiting_though_over, without_reason};
 pub use list::{Filter, Range, Waiting, list, places};

@@ -36,6 +36,7 @@ use crate::state::Service;
 mod broadcasts;
 mod bulk;
 mod executions;
+mod history;
 mod jobs;
 mod searching;
 mod streams;

@@ -56,65 +56,8 @@ async fn watch_sends_what_changes_and_ends_with_the_final_status() {
     assert!(next().await.is_none());
 }
 
-#[tokio::test]
-async fn history_tells_known_executions_and_leaves_out_the_others() {
-    let world = World::new().await;
-    let line = world.line(1).await;
-    world.jobs(line, "pack", 2).await;
-    world
-        .run(
-            "update execution.execution_logs set status = 'COMPLETED', completed_at = now(), event_seq = 2;
-             update execution.workflow_executions
-                set status = 'COMPLETED', completed_at = now(), event_count = 3;
-             update execution.workflow_executions set simulation = true
-              where id = (select max(id::text)::uuid from execution.workflow_executions)",
-        )
-        .await;
-    let rows = world
-        .rows("select id from execution.workflow_executions order by id")
-        .await;
-    let mut execution_ids: Vec<String> = rows
-        .iter()
-        .map(|row| row["id"].as_str().unwrap().to_owned())
-        .collect();
-    execution_ids.push(Uuid::now_v7().to_string());
-    let history = History::new(service(&world));
-    let request = pb::StreamHistoryRequest {
-        execution_ids: execution_ids.clone(),
-    };
-    let stream = history
-        .stream_history(call(request))
-        .await
-        .unwrap()
-        .into_inner();
-    let told: Vec<pb::ExecutionEvents> = stream
-        .map(|item| item.unwrap().events.unwrap())
-        .collect()
-        .await;
-    let [events] = told.as_slice() else {
-        panic!("simulated and unknown ones are left out: {told:?}");
-    };
-    assert_eq!(
-        (&events.execution_id, events.first_seq),
-        (&execution_ids[0], 1)
-    );
-    let kinds: Vec<_> = events
-        .events
-        .iter()
-        .map(|event| event.event.as_ref().unwrap())
-        .collect();
-    assert!(matches!(
-        kinds.as_slice(),
-        [
-            step_event::Event::ExecutionStarted(_),
-            step_event::Event::StepFinished(_),
-            step_event::Event::ExecutionFinished(_)
-        ]
-    ));
-}
-
 /// An object that is `depth` levels deep.
-fn nested(depth: usize) -> Map<String, Value> {
+pub(super) fn nested(depth: usize) -> Map<String, Value> {
     let innermost = Map::from_iter([("a".to_owned(), json!(1))]);
     (1..depth).fold(innermost, |inner, _| {
         Map::from_iter([("a".to_owned(), Value::Object(inner))])
