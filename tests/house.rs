@@ -121,7 +121,7 @@ const ELSEWHERE: [&str; 12] = [
     "shared/chassis/src/auth/remote.rs",
     "shared/chassis/src/auth/user_keys.rs",
     // A row of the outbox is the message that will be sent.
-    "services/execution/src/committer/rows.rs",
+    "services/execution/src/outbox/filling.rs",
     // A service puts its routes together; a server describes itself.
     "services/catalog/src/lib.rs",
     "shared/chassis/src/server/mod.rs",

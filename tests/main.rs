@@ -9,6 +9,7 @@ mod contract;
 mod counting;
 mod faults;
 mod house;
+mod importing;
 mod incidents;
 mod items;
 mod onboarding;

@@ -123,6 +123,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ExplainExecution",
             "SimulateWorkflow",
             "PreviewPublish",
+            "ExportExecutions",
         ],
     ),
     (
@@ -133,6 +134,7 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ResolveIncident",
             "CancelStep",
             "RestartExecution",
+            "ImportExecutions",
         ],
     ),
     ("TaskService", Member, &["ListTasks", "GetTask"]),

@@ -91,6 +91,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("business_key", "order 1"),
         ("SimulateWorkflow.workflow_id", &run.id),
         ("PreviewPublish.workflow_id", &run.id),
+        ("ImportExecutions.workflow_id", &run.id),
         ("ExecutionService.id", &execution.id),
         ("CancelExecution.id", &cancelled.id),
         ("RestartExecution.id", &over.id),
@@ -129,6 +130,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     facts.insert("credit", Value::I32(5));
     facts.insert("dry_run", Value::Bool(true));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
+    facts.insert("ExportExecutions.format", Value::EnumNumber(2));
     Ok(facts)
 }
 

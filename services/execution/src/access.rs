@@ -81,6 +81,14 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.execution.v1.ExecutionService/ImportExecutions",
+        Access::Admin,
+    ),
+    (
+        "/workflow.execution.v1.ExecutionService/ExportExecutions",
+        Access::Member,
+    ),
+    (
         "/workflow.execution.v1.TaskService/ListTasks",
         Access::Member,
     ),

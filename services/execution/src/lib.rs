@@ -10,9 +10,11 @@ mod definitions;
 mod dispatch;
 mod engine;
 mod explain;
+mod export;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod import;
 mod job_types;
 mod leasing;
 mod outbox;
@@ -26,6 +28,7 @@ mod state;
 mod store;
 mod stuck;
 mod timers;
+mod who;
 
 use std::sync::Arc;
 

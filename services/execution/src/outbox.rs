@@ -2,6 +2,7 @@
 //! that are handed over directly only save time, what is still in the table a little later is sent from
 //! there.
 
+mod filling;
 mod flight;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::store;
+pub use filling::Filling;
 use flight::{Flight, MOST_ROWS};
 
 /// A row of the outbox: an encoded StreamStepEventsRequest with `executions` and nothing else.

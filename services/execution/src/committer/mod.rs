@@ -44,6 +44,7 @@ pub use command::{
 pub use command_rows::{KEPT, START, read as read_command};
 pub use pace::BURST;
 pub use queue::{Gate, Room};
+pub use rows::push_log;
 
 /// Commands of one transaction.
 pub const BATCH: usize = 512;

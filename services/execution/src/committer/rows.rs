@@ -6,9 +6,6 @@ use std::collections::HashMap;
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
 use model::event::{Event, ExecutionEvents};
-use model::wire;
-use prost::Message;
-use proto::reporting::v1::StreamStepEventsRequest;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -18,15 +15,12 @@ use super::load::{Loaded, left};
 use super::{command_rows, locks, waits};
 use crate::engine::{Execution, Failure, Log};
 use crate::history;
-use crate::outbox::OutboxRow;
+use crate::outbox::{Filling, OutboxRow};
 use crate::store;
 use crate::store::commands::{NewCommands, insert_commands};
 use crate::store::locks::{Locks, pass_on};
 use crate::store::notifications::{self, Notifications};
 use crate::store::write::{self, Logs, MovedExecutions, NewExecutions, Waits};
-
-/// Bytes of one outbox row; a commit with more events writes several.
-const MAX_PAYLOAD: usize = 1024 * 1024;
 
 /// A new execution's row beside what the engine knows.
 pub(super) struct Birth {
@@ -56,8 +50,7 @@ pub(super) struct Rows {
     at: DateTime<Utc>,
     pub outbox: Vec<OutboxRow>,
     shown: HashMap<Uuid, Box<store::executions::Execution>>,
-    payload: StreamStepEventsRequest,
-    payload_bytes: usize,
+    filling: Filling,
 }
 
 impl Rows {
@@ -94,7 +87,7 @@ impl Rows {
 
     /// Writes everything, in the lock order: executions, waits, logs.
     pub async fn write(&mut self, conn: &mut PgConnection) -> Result<()> {
-        self.seal();
+        self.outbox = std::mem::take(&mut self.filling).finish();
         write::write_executions(conn, &self.moved, &self.born)
             .await
             .map_err(|error| unless_deleted(error, &self.born))?;
@@ -245,7 +238,7 @@ impl Rows {
                 completed_at,
             });
         }
-        let told = wire::events_to_proto(&ExecutionEvents {
+        self.filling.add(ExecutionEvents {
             execution_id: execution.id,
             workflow_id: execution.workflow_id,
             client_id: execution.client_id,
@@ -253,24 +246,6 @@ impl Rows {
             started_at: execution.started_at,
             first_seq: loaded.told + 1,
             events,
-        });
-        self.payload_bytes += told.encoded_len();
-        self.payload.executions.push(told);
-        if self.payload_bytes >= MAX_PAYLOAD {
-            self.seal();
-        }
-    }
-
-    /// Closes the outbox row that is being filled.
-    fn seal(&mut self) {
-        if self.payload.executions.is_empty() {
-            return;
-        }
-        let payload = std::mem::take(&mut self.payload).encode_to_vec();
-        self.payload_bytes = 0;
-        self.outbox.push(OutboxRow {
-            id: Uuid::now_v7(),
-            payload: payload.into(),
         });
     }
 
@@ -327,7 +302,8 @@ fn closing_as(execution: &Execution) -> Option<String> {
     (!execution.status.is_final()).then(|| closing.status().to_string())
 }
 
-fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
+/// A log as its row is written.
+pub fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.id.push(log.id);
     rows.execution_id.push(execution_id);
     rows.step_id.push(log.step_id);

@@ -1,6 +1,7 @@
 //! ExecutionService: starts, shows, lists, follows and cancels executions. Invariant: nothing here decides;
 //! what changes an execution is a command.
 
+use chassis::auth;
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
 use chassis::order::Order;
@@ -10,13 +11,13 @@ use model::status::StepStatus;
 use proto::execution::v1 as pb;
 use proto::execution::v1::execution_service_server::ExecutionService;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use super::answer::{Filled, fill};
 use super::{
-    Change, broadcast, explain, incidents, preview, restarts, search, signal_or_start, signals,
-    simulation, starts, steps, stuck, submit, view, watch,
+    Change, broadcast, explain, export, import, incidents, preview, restarts, search,
+    signal_or_start, signals, simulation, starts, steps, stuck, submit, view, watch,
 };
 use crate::committer::{Action, Target};
 use crate::state::Service;
@@ -33,6 +34,8 @@ const LOG_FILTER: &[(&str, Kind)] = &[
 pub struct Executions {
     service: Service,
     streams: watch::many::Streams,
+    imports: import::Imports,
+    exports: export::Exports,
 }
 
 impl Executions {
@@ -40,6 +43,8 @@ impl Executions {
         Self {
             service,
             streams: watch::many::Streams::default(),
+            imports: import::Imports::default(),
+            exports: export::Exports::default(),
         }
     }
 
@@ -280,5 +285,26 @@ impl ExecutionService for Executions {
     ) -> Result<Response<pb::PreviewPublishResponse>, Status> {
         let told = preview::of_request(&self.service, request.into_inner()).await?;
         Ok(Response::new(told))
+    }
+    type ImportExecutionsStream = ReceiverStream<Result<pb::ImportExecutionsResponse, Status>>;
+
+    async fn import_executions(
+        &self,
+        request: Request<Streaming<pb::ImportExecutionsRequest>>,
+    ) -> Result<Response<Self::ImportExecutionsStream>, Status> {
+        let caller = auth::caller(&request)?.clone();
+        let incoming = request.into_inner();
+        let stream = self.imports.start(&self.service, &caller, incoming)?;
+        Ok(Response::new(stream))
+    }
+
+    type ExportExecutionsStream = ReceiverStream<Result<pb::ExportExecutionsResponse, Status>>;
+
+    async fn export_executions(
+        &self,
+        request: Request<pb::ExportExecutionsRequest>,
+    ) -> Result<Response<Self::ExportExecutionsStream>, Status> {
+        let stream = self.exports.start(&self.service, request.get_ref())?;
+        Ok(Response::new(stream))
     }
 }

@@ -5,6 +5,8 @@ pub mod business_keys;
 pub mod commands;
 pub mod contexts;
 pub mod executions;
+pub mod exports;
+pub mod imports;
 pub mod jobs;
 pub mod kept_signals;
 pub mod load;

@@ -1,5 +1,5 @@
 //! What the committer writes: multi-row statements, one of each a commit.
-//! Invariant: nothing here is called outside the committer's transaction.
+//! Invariant: nothing here is called outside a transaction of the committer, or of an import, whose executions are over.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
