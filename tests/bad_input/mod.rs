@@ -5,6 +5,7 @@ mod accounts;
 mod definitions;
 mod every_field;
 mod executions;
+mod imports;
 mod raw;
 mod reports;
 mod requests;
