@@ -10,7 +10,7 @@ use chassis::{Result, db, fail_point};
 use chrono::TimeDelta;
 use model::event::ExecutionEvents;
 use proto::execution::v1::history_service_client::HistoryServiceClient;
-use proto::execution::v1::{StreamHistoryRequest, StreamHistoryResponse};
+use proto::execution::v1::{HistoryRange, StreamHistoryRequest, StreamHistoryResponse};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -37,6 +37,17 @@ impl History {
         Self(HistoryServiceClient::new(execution))
     }
 
+    /// The whole histories of a range, in the order of their starts.
+    pub async fn of_range(&mut self, range: HistoryRange) -> Result<Histories> {
+        let request = StreamHistoryRequest {
+            execution_ids: Vec::new(),
+            range: Some(range),
+        };
+        Ok(Histories(
+            self.0.stream_history(request).await?.into_inner(),
+        ))
+    }
+
     /// Each execution's whole history; unknown ones are left out.
     async fn of(&mut self, executions: BTreeSet<Uuid>) -> Result<Histories> {
         let execution_ids = executions.iter().map(Uuid::to_string).collect();
@@ -51,11 +62,12 @@ impl History {
 }
 
 /// An answer that is read piece by piece.
-struct Histories(Streaming<StreamHistoryResponse>);
+#[derive(Debug)]
+pub struct Histories(Streaming<StreamHistoryResponse>);
 
 impl Histories {
     /// As many as are applied at once; none at the end.
-    async fn batch(&mut self) -> Result<Vec<Arc<ExecutionEvents>>> {
+    pub async fn batch(&mut self) -> Result<Vec<Arc<ExecutionEvents>>> {
         let (mut batch, mut count) = (Vec::new(), 0);
         while count < BATCH_EVENTS
             && let Some(response) = self.0.message().await?

@@ -3,8 +3,10 @@
 
 mod access;
 mod config;
+mod definitions;
 mod history;
 mod ingest;
+mod insight;
 mod materialize;
 mod meters;
 mod names;
@@ -54,12 +56,19 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
     let (intake, writer, complete) = ingest::queue();
     let names = names::Names::new(catalog.clone());
+    let history = history::History::new(execution);
     let events = rpc::events::StepEvents::new(intake, shutdown.clone());
-    let reports = rpc::reports::Reports::new(pool.clone(), names);
+    let analyst = rpc::insight::Analyst::new(
+        pool.clone(),
+        history.clone(),
+        definitions::Definitions::new(catalog.clone()),
+        names.clone(),
+    );
+    let reports = rpc::reports::Reports::new(pool.clone(), names, analyst);
     let loops = Loops {
         writer,
         materializer: materialize::Materializer::new(pool.clone(), complete),
-        repair: history::Repair::new(pool.clone(), history::History::new(execution)),
+        repair: history::Repair::new(pool.clone(), history),
     };
     let readiness = Readiness::new();
     let ready = readiness.clone();

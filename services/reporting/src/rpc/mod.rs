@@ -2,4 +2,5 @@
 //! Invariant: what comes in is parsed here; nothing else sees a request.
 
 pub mod events;
+pub mod insight;
 pub mod reports;

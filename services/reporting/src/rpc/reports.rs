@@ -16,8 +16,9 @@ use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
-    ExecutionFigures, GetReportRequest, ListReportsRequest, ListReportsResponse, Report,
-    StepFigures, SummarizeReportsRequest, SummarizeReportsResponse,
+    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, GetReportRequest,
+    ListReportsRequest, ListReportsResponse, Report, StepFigures, SummarizeReportsRequest,
+    SummarizeReportsResponse,
 };
 use sqlx::PgPool;
 use tokio_stream::StreamExt;
@@ -30,6 +31,7 @@ use crate::projection::metrics::Durations;
 use crate::projection::number::{Millis, rate};
 use crate::projection::period::{ReportType, cohort, midnight};
 use crate::projection::summary::{Summary, greatest};
+use crate::rpc::insight::Analyst;
 use crate::store;
 use crate::store::figures::Range;
 
@@ -51,11 +53,16 @@ const FILTER: &[(&str, Kind)] = &[
 pub struct Reports {
     pool: PgPool,
     names: Names,
+    analyst: Analyst,
 }
 
 impl Reports {
-    pub fn new(pool: PgPool, names: Names) -> Self {
-        Self { pool, names }
+    pub fn new(pool: PgPool, names: Names, analyst: Analyst) -> Self {
+        Self {
+            pool,
+            names,
+            analyst,
+        }
     }
 
     async fn get(&self, request: GetReportRequest) -> Result<Report> {
@@ -166,6 +173,14 @@ impl ReportService for Reports {
         request: Request<SummarizeReportsRequest>,
     ) -> Result<Response<SummarizeReportsResponse>, Status> {
         Ok(Response::new(self.summarize(request.into_inner()).await?))
+    }
+
+    async fn analyze_workflow(
+        &self,
+        request: Request<AnalyzeWorkflowRequest>,
+    ) -> Result<Response<AnalyzeWorkflowResponse>, Status> {
+        let answer = self.analyst.analyze(request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod parked;
 pub mod periods;
 pub mod reports;
 pub mod stale;
+pub mod started;
 pub mod watermark;
 
 use chassis::Error;

@@ -22,13 +22,22 @@ use uuid::Uuid;
 
 use super::Fixture;
 use super::samples::{instant, simple, some};
+use crate::definitions::Definitions;
+use crate::history::History;
 use crate::names::Names;
 use crate::projection::period::execution_report_id;
+use crate::rpc::insight::Analyst;
 use crate::rpc::reports::Reports;
 
 pub fn reports(fixture: &Fixture, catalog: &str) -> Reports {
     let peer = Peer::connect_lazy(catalog, ServiceKey::from_seed(&[7; 32]), "reporting").unwrap();
-    Reports::new(fixture.pool.clone(), Names::new(peer))
+    let analyst = Analyst::new(
+        fixture.pool.clone(),
+        History::new(peer.clone()),
+        Definitions::new(peer.clone()),
+        Names::new(peer.clone()),
+    );
+    Reports::new(fixture.pool.clone(), Names::new(peer), analyst)
 }
 
 /// A peer that is not there.
