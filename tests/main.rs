@@ -11,6 +11,7 @@ mod faults;
 mod house;
 mod importing;
 mod incidents;
+mod insight;
 mod items;
 mod onboarding;
 mod operations;

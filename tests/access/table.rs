@@ -187,7 +187,12 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "ReportService",
         Member,
-        &["GetReport", "ListReports", "SummarizeReports"],
+        &[
+            "GetReport",
+            "ListReports",
+            "SummarizeReports",
+            "AnalyzeWorkflow",
+        ],
     ),
     ("StepEventService", Internal, &["StreamStepEvents"]),
 ];

@@ -49,6 +49,28 @@ async fn reports() -> Outcome {
             .await,
         "id",
     );
+    for (max_executions, started_from, started_before, field) in [
+        (-1, None, None, "max_executions"),
+        (100_001, None, None, "max_executions"),
+        (0, at(2), at(1), "started_before"),
+        (0, at(i64::MIN), None, "started_from"),
+    ] {
+        let request = AnalyzeWorkflowRequest {
+            workflow_id: UNKNOWN.into(),
+            started_from,
+            started_before,
+            max_executions,
+        };
+        answers.invalid(reports.analyze_workflow(request).await, field);
+    }
+    let nothing = AnalyzeWorkflowRequest::default();
+    answers.invalid(reports.analyze_workflow(nothing).await, "workflow_id");
+    let unknown = AnalyzeWorkflowRequest {
+        workflow_id: UNKNOWN.into(),
+        ..Default::default()
+    };
+    let unknown = reports.analyze_workflow(unknown).await;
+    answers.expect(unknown, Code::NotFound, "WORKFLOW_NOT_FOUND");
     let unknown = reports
         .get_report(GetReportRequest { id: UNKNOWN.into() })
         .await;

@@ -104,6 +104,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("Schedule.workflow_id", &run.id),
         ("ScheduleService.id", &scheduled[0]),
         ("DeleteSchedule.id", &scheduled[1]),
+        ("target", "48h"),
         ("cron", "0 6 * * 1-5"),
         ("time_zone", "Europe/Berlin"),
         ("UpdateUser.email", "somebody@example.com"),

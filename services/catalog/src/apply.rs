@@ -165,6 +165,7 @@ async fn workflow(
         id,
         name: &document.name,
         description: document.description.as_deref(),
+        target: document.target.as_deref(),
         client_id,
         created_by: by,
     };

@@ -86,6 +86,7 @@ pub fn between(before: &Definition, after: &Definition) -> Diff {
         &after.description,
         &mut workflow,
     );
+    field("target", &before.target, &after.target, &mut workflow);
     Diff {
         workflow,
         steps: steps(&before.steps, &after.steps),

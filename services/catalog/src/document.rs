@@ -22,6 +22,8 @@ pub struct Document {
     pub client: ClientRef,
     pub name: String,
     pub description: Option<String>,
+    /// Within which time an execution should end.
+    pub target: Option<String>,
     /// Whether the document says `status: ACTIVE`.
     pub publish: bool,
     pub steps: Vec<Step>,

@@ -73,6 +73,7 @@ pub struct TransitionFields {
 
 pub const NAME: RangeInclusive<usize> = 1..=200;
 pub const DESCRIPTION: RangeInclusive<usize> = 0..=10_000;
+pub const TARGET: RangeInclusive<usize> = 0..=50;
 pub const STEP_TYPE: RangeInclusive<usize> = 1..=100;
 pub const EMAIL: RangeInclusive<usize> = 0..=254;
 pub const PHONE: RangeInclusive<usize> = 0..=50;
@@ -106,6 +107,18 @@ pub fn email_fault(email: &str) -> Option<&'static str> {
     }) && !email.contains(char::is_whitespace)
         && model::text::name_fault(email).is_none();
     (!plausible).then_some("is not an email address such as `name@example.com`")
+}
+
+/// What is wrong with the time within which executions should end.
+pub fn target_fault(target: &str) -> Option<String> {
+    let length = target.chars().count();
+    if !TARGET.contains(&length) {
+        return Some(format!(
+            "has {length} characters; at most {} are accepted",
+            TARGET.end()
+        ));
+    }
+    model::duration::parse_positive(target).err()
 }
 
 /// What is wrong with a step's key.

@@ -44,6 +44,7 @@ pub fn fragment(
         client_id: Uuid::nil(),
         name: String::new(),
         description: None,
+        target: None,
         steps,
         transitions,
     }
@@ -60,6 +61,7 @@ impl WorkingCopy {
             client_id: workflow.client_id,
             name: workflow.name.clone(),
             description: workflow.description.clone(),
+            target: workflow.target.clone(),
             steps: (steps.iter().filter(|step| !step.removed))
                 .map(Step::definition)
                 .collect(),
@@ -82,6 +84,7 @@ impl WorkingCopy {
             let workflow = Workflow {
                 name: wanted.name.clone(),
                 description: wanted.description.clone(),
+                target: wanted.target.clone(),
                 ..self.workflow.clone()
             };
             workflows::update(conn, &workflow).await?;

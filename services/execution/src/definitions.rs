@@ -22,7 +22,7 @@ use crate::store::load;
 /// Parsed graphs kept in memory.
 const CACHED: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 /// Settings that every step understands, but did not from the beginning.
-const LATER: [&str; 4] = ["onFailure", "compensate", "lock", "cancels"];
+const LATER: [&str; 5] = ["onFailure", "compensate", "lock", "cancels", "target"];
 
 /// What a start depends on, as the catalog says at this moment.
 #[derive(Debug, Clone)]
@@ -248,6 +248,7 @@ mod tests {
         };
         let old = serde_json::json!({
             "lock": true, "cancels": "x", "compensate": ["y"], "onFailure": 3, "timeout": "1h",
+            "target": "production",
         });
         let graph = parse(definition(old)).unwrap();
         assert!(graph.nodes[0].timeout.is_some() && graph.nodes[0].lock.is_none());

@@ -4,6 +4,10 @@ use chassis::auth::{Access, AccessTable};
 
 pub const ACCESS: AccessTable = &[
     (
+        "/workflow.reporting.v1.ReportService/AnalyzeWorkflow",
+        Access::Member,
+    ),
+    (
         "/workflow.reporting.v1.ReportService/GetReport",
         Access::Member,
     ),

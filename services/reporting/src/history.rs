@@ -40,6 +40,15 @@ impl History {
         Self(HistoryServiceClient::new(execution))
     }
 
+    /// The whole histories of a range, in the order of their starts.
+    pub async fn of_range(&mut self, range: HistoryRange) -> Result<Histories> {
+        self.ask(StreamHistoryRequest {
+            execution_ids: Vec::new(),
+            range: Some(range),
+        })
+        .await
+    }
+
     /// Each execution's whole history; unknown ones are left out.
     pub async fn of(&mut self, executions: BTreeSet<Uuid>) -> Result<Histories> {
         self.ask(StreamHistoryRequest {
@@ -65,11 +74,7 @@ impl History {
             after_started_at: after_started_at.map(timestamp),
             after_execution_id: id(after_execution_id),
         };
-        self.ask(StreamHistoryRequest {
-            execution_ids: Vec::new(),
-            range: Some(range),
-        })
-        .await
+        self.of_range(range).await
     }
 
     async fn ask(&mut self, request: StreamHistoryRequest) -> Result<Histories> {
@@ -82,6 +87,7 @@ impl History {
 }
 
 /// An answer that is read piece by piece.
+#[derive(Debug)]
 pub struct Histories {
     stream: Streaming<StreamHistoryResponse>,
     /// The beginning of the next execution's.
@@ -111,7 +117,7 @@ impl Histories {
     }
 
     /// As many as are applied at once; none at the end.
-    async fn batch(&mut self) -> Result<Vec<Arc<ExecutionEvents>>> {
+    pub async fn batch(&mut self) -> Result<Vec<Arc<ExecutionEvents>>> {
         let (mut batch, mut count) = (Vec::new(), 0);
         while count < BATCH_EVENTS
             && let Some(response) = self.stream.message().await?

@@ -3,8 +3,10 @@
 
 mod access;
 mod config;
+mod definitions;
 mod history;
 mod ingest;
+mod insight;
 mod materialize;
 mod meters;
 mod names;
@@ -57,11 +59,18 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
 
     let (intake, writer, complete) = ingest::queue();
     let names = names::Names::new(catalog.clone());
-    let events = rpc::events::StepEvents::new(intake, shutdown.clone());
     let history = history::History::new(execution);
+    let events = rpc::events::StepEvents::new(intake, shutdown.clone());
     let verifier = verify::Verifier::new(pool.clone(), history.clone());
-    let reports = rpc::reports::Reports::new(pool.clone(), names, verifier, shutdown.clone());
     let rebuilder = rebuild::Rebuilder::new(pool.clone(), history.clone());
+    let analyst = rpc::insight::Analyst::new(
+        pool.clone(),
+        history.clone(),
+        definitions::Definitions::new(catalog.clone()),
+        names.clone(),
+    );
+    let reports =
+        rpc::reports::Reports::new(pool.clone(), names, analyst, verifier, shutdown.clone());
     let loops = Loops {
         rebuilder,
         writer,

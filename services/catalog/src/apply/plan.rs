@@ -67,6 +67,7 @@ pub fn wanted(
     let wanted = Definition {
         name: document.name.clone(),
         description: document.description.clone(),
+        target: document.target.clone(),
         steps,
         transitions,
         ..before.clone()

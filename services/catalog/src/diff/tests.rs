@@ -22,6 +22,9 @@ fn parts(definition: &Definition) -> Value {
     if let Some(description) = &definition.description {
         parts["description"] = json!(description);
     }
+    if let Some(target) = &definition.target {
+        parts["target"] = json!(target);
+    }
     parts
 }
 
@@ -135,29 +138,28 @@ fn definition() -> impl Strategy<Value = Definition> {
         any::<bool>(),
     );
     let transitions = prop::collection::btree_map(101..109_u128, transition, 0..8);
-    ("V|W", prop::option::of("[x-z]"), steps, transitions).prop_map(
-        |(name, description, steps, transitions)| {
-            let steps: Vec<Step> = steps.into_iter().flatten().collect();
-            let transitions = transitions.into_iter().filter(|_| !steps.is_empty());
-            let transitions =
-                transitions.map(|(id, (from, to, condition, is_default))| Transition {
-                    id: Uuid::from_u128(id),
-                    from_step_id: steps[from.index(steps.len())].id,
-                    to_step_id: steps[to.index(steps.len())].id,
-                    condition: condition.map(Value::Object),
-                    is_default,
-                });
-            Definition {
-                workflow_id: Uuid::nil(),
-                version: 0,
-                client_id: Uuid::nil(),
-                name,
-                description,
-                transitions: transitions.collect(),
-                steps,
-            }
-        },
-    )
+    let about = ("V|W", prop::option::of("[x-z]"), prop::option::of("[12]h"));
+    (about, steps, transitions).prop_map(|((name, description, target), steps, transitions)| {
+        let steps: Vec<Step> = steps.into_iter().flatten().collect();
+        let transitions = transitions.into_iter().filter(|_| !steps.is_empty());
+        let transitions = transitions.map(|(id, (from, to, condition, is_default))| Transition {
+            id: Uuid::from_u128(id),
+            from_step_id: steps[from.index(steps.len())].id,
+            to_step_id: steps[to.index(steps.len())].id,
+            condition: condition.map(Value::Object),
+            is_default,
+        });
+        Definition {
+            workflow_id: Uuid::nil(),
+            version: 0,
+            client_id: Uuid::nil(),
+            name,
+            description,
+            target,
+            transitions: transitions.collect(),
+            steps,
+        }
+    })
 }
 
 proptest! {
@@ -179,6 +181,7 @@ fn one_step(config: Value) -> Definition {
         client_id: Uuid::nil(),
         name: "W".to_owned(),
         description: None,
+        target: None,
         steps: vec![Step {
             id: Uuid::from_u128(1),
             key: "pay".to_owned(),

@@ -52,6 +52,11 @@ pub fn read(value: Value, faults: &mut Faults) -> Option<Document> {
     let mut workflow = workflow?;
     let name = workflow.required_name("name", fields::NAME, faults);
     let description = workflow.text("description", fields::DESCRIPTION, faults);
+    let target = workflow.text("target", fields::TARGET, faults);
+    let target = target.and_then(fields::non_empty);
+    if let Some(fault) = target.as_deref().and_then(fields::target_fault) {
+        faults.push("workflow.target", fault);
+    }
     let publish = match workflow.take("status") {
         None => false,
         Some(Value::String(status)) if status == "DRAFT" => false,
@@ -70,6 +75,7 @@ pub fn read(value: Value, faults: &mut Faults) -> Option<Document> {
         client: client?,
         name,
         description: description.and_then(fields::non_empty),
+        target,
         publish,
         steps,
         transitions,

@@ -90,11 +90,18 @@ fn client() -> Value {
 }
 
 fn workflow() -> Value {
+    let mut target = model::kind::duration_schema();
+    target["maxLength"] = json!(fields::TARGET.end());
+    target["description"] = json!(
+        "Within which time an execution should end, from its start. Nothing happens when it is missed: reports \
+         tell whether it was met."
+    );
     json!({
         "type": "object",
         "properties": {
             "name": text(fields::NAME, "The client's workflow of this name is changed, or made."),
             "description": text(fields::DESCRIPTION, "What the workflow is for."),
+            "target": target,
             "status": {
                 "enum": ["DRAFT", "ACTIVE"], "default": "DRAFT",
                 "description": "ACTIVE: publish after applying.",

@@ -31,6 +31,8 @@ struct Head<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
     status: &'static str,
 }
 
@@ -93,6 +95,7 @@ pub fn write(definition: &Definition, owner: &Owner, publish: bool) -> Result<St
         workflow: Head {
             name: &definition.name,
             description: definition.description.as_deref(),
+            target: definition.target.as_deref(),
             status: if publish { "ACTIVE" } else { "DRAFT" },
         },
         steps,
@@ -131,6 +134,7 @@ mod tests {
             client_id: Uuid::nil(),
             name: name.clone(),
             description: Some(name.clone()),
+            target: None,
             steps: vec![
                 step(ids[0], "1", name),
                 step(ids[1], "null", "B".to_owned()),

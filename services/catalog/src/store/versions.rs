@@ -21,6 +21,7 @@ pub struct VersionSummary {
     pub version: i32,
     pub name: String,
     pub description: Option<String>,
+    pub target: Option<String>,
     pub history: History,
 }
 
@@ -123,6 +124,7 @@ struct Row {
     version: i32,
     name: String,
     description: Option<String>,
+    target: Option<String>,
     published_by: Option<Uuid>,
     published_by_email: Option<String>,
     published_at: DateTime<Utc>,
@@ -136,6 +138,7 @@ impl From<Row> for VersionSummary {
             version: row.version,
             name: row.name,
             description: row.description,
+            target: row.target,
             history: History {
                 published_by: row.published_by,
                 published_by_email: row.published_by_email,
@@ -157,7 +160,8 @@ macro_rules! statement {
             Row,
             r#"-- catalog.list_versions
             select v.version, v.definition ->> 'name' as "name!",
-                v.definition ->> 'description' as description, v.published_by,
+                v.definition ->> 'description' as description,
+                v.definition ->> 'target' as target, v.published_by,
                 u.email as "published_by_email?", v.published_at, v.from_version, v.comment
             from catalog.workflow_versions v
             left join catalog.users u on u.id = v.published_by

@@ -19,6 +19,8 @@ pub struct Workflow {
     pub id: Uuid,
     pub name: String,
     pub description: Option<String>,
+    /// Within which time an execution should end.
+    pub target: Option<String>,
     pub client_id: Uuid,
     pub status: WorkflowStatus,
     /// The latest published one; 1 while there is none.
@@ -36,6 +38,7 @@ pub struct NewWorkflow<'a> {
     pub id: Uuid,
     pub name: &'a str,
     pub description: Option<&'a str>,
+    pub target: Option<&'a str>,
     pub client_id: Uuid,
     pub created_by: Option<Uuid>,
 }
@@ -61,13 +64,14 @@ pub struct Size {
 pub async fn insert(conn: &mut PgConnection, workflow: NewWorkflow<'_>) -> Result<()> {
     sqlx::query!(
         "-- catalog.insert_workflow
-        insert into catalog.workflows (id, name, description, client_id, created_by)
-        values ($1, $2, $3, $4, $5)",
+        insert into catalog.workflows (id, name, description, client_id, created_by, target)
+        values ($1, $2, $3, $4, $5, $6)",
         workflow.id,
         workflow.name,
         workflow.description,
         workflow.client_id,
-        workflow.created_by
+        workflow.created_by,
+        workflow.target
     )
     .execute(conn)
     .await
@@ -79,8 +83,8 @@ pub async fn get(conn: &mut PgConnection, id: Uuid) -> Result<Option<Workflow>> 
     Ok(sqlx::query_as!(
         Workflow,
         r#"-- catalog.get_workflow
-        select id, name, description, client_id, status::text as "status!: Word", version, created_by,
-            created_at, updated_at, revision, has_unpublished_changes
+        select id, name, description, target, client_id, status::text as "status!: Word", version,
+            created_by, created_at, updated_at, revision, has_unpublished_changes
         from catalog.workflows where id = $1"#,
         id
     )
@@ -93,8 +97,8 @@ pub async fn lock(conn: &mut PgConnection, id: Uuid) -> Result<Option<Workflow>>
     Ok(sqlx::query_as!(
         Workflow,
         r#"-- catalog.lock_workflow
-        select id, name, description, client_id, status::text as "status!: Word", version, created_by,
-            created_at, updated_at, revision, has_unpublished_changes
+        select id, name, description, target, client_id, status::text as "status!: Word", version,
+            created_by, created_at, updated_at, revision, has_unpublished_changes
         from catalog.workflows where id = $1 for no key update"#,
         id
     )
@@ -116,17 +120,19 @@ pub async fn find(conn: &mut PgConnection, client_id: Uuid, name: &str) -> Resul
     .await?)
 }
 
-/// Writes name, description and client, all of which belong to the definition.
+/// Writes name, description, target and client, all of which belong to the definition.
 pub async fn update(conn: &mut PgConnection, workflow: &Workflow) -> Result<()> {
     sqlx::query!(
         "-- catalog.update_workflow
         update catalog.workflows
-        set name = $2, description = $3, client_id = $4, has_unpublished_changes = true
+        set name = $2, description = $3, client_id = $4, target = $5,
+            has_unpublished_changes = true
         where id = $1",
         workflow.id,
         workflow.name,
         workflow.description,
-        workflow.client_id
+        workflow.client_id,
+        workflow.target
     )
     .execute(conn)
     .await

@@ -25,4 +25,5 @@ mod publishing;
 mod requests;
 mod sessions;
 mod standing;
+mod targets;
 mod workflows;

@@ -2,5 +2,6 @@
 //! Invariant: what comes in is parsed here; nothing else sees a request.
 
 pub mod events;
+pub mod insight;
 pub mod proof;
 pub mod reports;

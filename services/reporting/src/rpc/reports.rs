@@ -17,9 +17,10 @@ use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
-    ExecutionFigures, GetReportRequest, ListReportsRequest, ListReportsResponse,
-    RebuildReportsRequest, RebuildReportsResponse, Report, StepFigures, SummarizeReportsRequest,
-    SummarizeReportsResponse, VerifyReportRequest, VerifyReportResponse,
+    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, GetReportRequest,
+    ListReportsRequest, ListReportsResponse, RebuildReportsRequest, RebuildReportsResponse, Report,
+    StepFigures, SummarizeReportsRequest, SummarizeReportsResponse, VerifyReportRequest,
+    VerifyReportResponse,
 };
 use sqlx::PgPool;
 use tokio_stream::StreamExt;
@@ -34,6 +35,7 @@ use crate::projection::metrics::Durations;
 use crate::projection::number::{Millis, rate};
 use crate::projection::period::{ReportType, cohort, midnight};
 use crate::projection::summary::{Summary, greatest};
+use crate::rpc::insight::Analyst;
 use crate::store;
 use crate::store::figures::Range;
 use crate::verify::Verifier;
@@ -56,15 +58,23 @@ const FILTER: &[(&str, Kind)] = &[
 pub struct Reports {
     pool: PgPool,
     names: Names,
+    analyst: Analyst,
     verifier: Verifier,
     shutdown: Shutdown,
 }
 
 impl Reports {
-    pub fn new(pool: PgPool, names: Names, verifier: Verifier, shutdown: Shutdown) -> Self {
+    pub fn new(
+        pool: PgPool,
+        names: Names,
+        analyst: Analyst,
+        verifier: Verifier,
+        shutdown: Shutdown,
+    ) -> Self {
         Self {
             pool,
             names,
+            analyst,
             verifier,
             shutdown,
         }
@@ -197,6 +207,14 @@ impl ReportService for Reports {
         let caller = caller(&request)?.key();
         let progress = proof::rebuild(&self.pool, &self.shutdown, caller, request.get_ref());
         Ok(Response::new(progress.await?))
+    }
+
+    async fn analyze_workflow(
+        &self,
+        request: Request<AnalyzeWorkflowRequest>,
+    ) -> Result<Response<AnalyzeWorkflowResponse>, Status> {
+        let answer = self.analyst.analyze(request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 }
 

@@ -10,6 +10,7 @@ pub mod periods;
 pub mod rebuilds;
 pub mod rebuilt;
 pub mod reports;
+pub mod started;
 pub mod watermark;
 
 use chassis::Error;

@@ -1,5 +1,6 @@
 //! The service against a real database, each test with its own.
 
+mod analyzing;
 mod archive;
 mod exactly_once;
 mod materializing;

@@ -24,18 +24,27 @@ use uuid::Uuid;
 use super::Fixture;
 use super::archive::nobody;
 use super::samples::{instant, simple, some};
+use crate::definitions::Definitions;
+use crate::history::History;
 use crate::names::Names;
 use crate::projection::period::execution_report_id;
+use crate::rpc::insight::Analyst;
 use crate::rpc::reports::Reports;
 use crate::verify::Verifier;
 
 pub fn reports(fixture: &Fixture, catalog: &str) -> Reports {
     let peer = Peer::connect_lazy(catalog, ServiceKey::from_seed(&[7; 32]), "reporting").unwrap();
-    let verifier = Verifier::new(fixture.pool.clone(), nobody());
+    let analyst = Analyst::new(
+        fixture.pool.clone(),
+        History::new(peer.clone()),
+        Definitions::new(peer.clone()),
+        Names::new(peer.clone()),
+    );
     Reports::new(
         fixture.pool.clone(),
         Names::new(peer),
-        verifier,
+        analyst,
+        Verifier::new(fixture.pool.clone(), nobody()),
         Shutdown::new(),
     )
 }

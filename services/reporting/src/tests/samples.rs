@@ -255,3 +255,25 @@ pub fn deliveries() -> impl Strategy<Value = (Vec<ExecutionEvents>, Vec<Executio
         })
     })
 }
+
+/// The first attempt at a step's first activation, done at once.
+pub fn attempt_at(step_id: Uuid, at: DateTime<Utc>) -> StepFinished {
+    StepFinished {
+        step_id,
+        status: StepStatus::Completed,
+        activation: 1,
+        attempt: 1,
+        queued_at: at,
+        available_at: at,
+        assigned_at: None,
+        completed_at: at,
+        error_code: None,
+        taken_transition_ids: Vec::new(),
+        took_default: false,
+        locked: false,
+        will_retry: false,
+        cause: Cause::Engine,
+        group: None,
+        target: None,
+    }
+}

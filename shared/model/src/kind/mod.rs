@@ -21,6 +21,7 @@ pub(crate) use config::uuid;
 pub use control::{Called, End, Join, Needed, Rest};
 pub use foreach::{Foreach, Items, MOST_ITEMS};
 pub(crate) use parse::parse;
+pub use schema::duration as duration_schema;
 pub use table::StepType;
 pub(crate) use table::{Field, Output};
 

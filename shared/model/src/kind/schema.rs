@@ -118,6 +118,15 @@ fn property(setting: &Setting) -> Value {
     schema
 }
 
+/// The schema of a duration that is longer than none.
+pub fn duration() -> Value {
+    json!({
+        "type": "string",
+        "pattern": DURATION,
+        "examples": ["48h", "1h30m", "PT48H"],
+    })
+}
+
 fn form(form: &Form) -> Value {
     let text = || json!({ "type": "string", "maxLength": 200, "pattern": "\\S" });
     match form {
@@ -131,11 +140,7 @@ fn form(form: &Form) -> Value {
             let email = json!({ "type": "string", "maxLength": 200, "pattern": "@" });
             json!({ "type": "array", "maxItems": 100, "items": email })
         }
-        Form::Duration => json!({
-            "type": "string",
-            "pattern": DURATION,
-            "examples": ["48h", "1h30m", "PT48H"],
-        }),
+        Form::Duration => duration(),
         Form::Instant => json!({ "type": "string", "format": "date-time" }),
         Form::Path => json!({ "type": "string", "maxLength": 1000, "pattern": "\\S" }),
         Form::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),

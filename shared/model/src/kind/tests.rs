@@ -199,7 +199,7 @@ fn many(item: &str) -> Value {
 /// Configs of some of the settings, now and then with a key that means nothing.
 fn config(settings: &'static [Setting]) -> BoxedStrategy<Value> {
     let one = |setting: &'static Setting| {
-        let value = prop::option::weighted(0.4, value(&setting.form));
+        let value = prop::option::weighted(0.3, value(&setting.form));
         value.prop_map(|value| value.map(|value| (setting.key, value)))
     };
     let given: Vec<_> = settings.iter().map(one).collect();

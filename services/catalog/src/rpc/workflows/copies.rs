@@ -57,6 +57,7 @@ pub async fn clone(
             id,
             name: &copy.name,
             description: copy.description.as_deref(),
+            target: copy.target.as_deref(),
             client_id,
             created_by,
         };

@@ -41,6 +41,7 @@ pub fn workflow_alone(workflow: Workflow) -> pb::Workflow {
         id: workflow.id.to_string(),
         name: workflow.name,
         description: workflow.description.unwrap_or_default(),
+        target: workflow.target.unwrap_or_default(),
         client_id: workflow.client_id.to_string(),
         status: status.into(),
         version: workflow.version,

@@ -60,6 +60,7 @@ pub async fn list(
         version: row.version,
         name: row.name,
         description: row.description.unwrap_or_default(),
+        target: row.target.unwrap_or_default(),
         ..told(row.history)
     });
     Ok(pb::ListWorkflowVersionsResponse {
@@ -89,6 +90,7 @@ pub async fn get(
         version: version.version,
         name: definition.name,
         description: definition.description.unwrap_or_default(),
+        target: definition.target.unwrap_or_default(),
         steps: (definition.steps.into_iter())
             .map(|step| pb::WorkflowStep {
                 id: step.id.to_string(),

@@ -21,7 +21,7 @@ use crate::store::{requests, versions};
 use crate::working_copy::fragment;
 use crate::{diff, editing};
 
-const CHANGEABLE: &[&str] = &["name", "description", "client_id"];
+const CHANGEABLE: &[&str] = &["name", "description", "target", "client_id"];
 
 pub async fn create(
     pool: &PgPool,
@@ -39,6 +39,7 @@ pub async fn create(
         fields::DESCRIPTION,
     );
     let description = fields::non_empty(description);
+    let target = target(&mut input, &wanted.target);
     let client_id = input.uuid("workflow.client_id", &wanted.client_id);
     input.finish()?;
 
@@ -52,6 +53,7 @@ pub async fn create(
             id,
             name: &name,
             description: description.as_deref(),
+            target: target.as_deref(),
             client_id,
             created_by,
         };
@@ -89,6 +91,7 @@ pub async fn update(
     let mut set = Vec::new();
     set.extend((!wanted.name.is_empty()).then_some("name"));
     set.extend((!wanted.description.is_empty()).then_some("description"));
+    set.extend((!wanted.target.is_empty()).then_some("target"));
     set.extend((!wanted.client_id.is_empty()).then_some("client_id"));
     let mask = Mask::parse(request.update_mask.as_ref(), CHANGEABLE, &set)?;
     let mut input = Input::new();
@@ -101,6 +104,7 @@ pub async fn update(
             fields::DESCRIPTION,
         )
     });
+    let target = (mask.has("target")).then(|| target(&mut input, &wanted.target));
     let client_id =
         (mask.has("client_id")).then(|| input.uuid("workflow.client_id", &wanted.client_id));
     input.finish()?;
@@ -114,6 +118,7 @@ pub async fn update(
                 Some(description) => fields::non_empty(description.clone()),
                 None => before.description.clone(),
             },
+            target: target.clone().unwrap_or_else(|| before.target.clone()),
             client_id: client_id.unwrap_or(before.client_id),
             ..before.clone()
         };
@@ -121,9 +126,7 @@ pub async fn update(
             let message = "the client of a workflow is fixed once it has been published";
             return Err(Error::precondition("CLIENT_FIXED", message));
         }
-        if (&after.name, &after.description, after.client_id)
-            != (&before.name, &before.description, before.client_id)
-        {
+        if own(&after) != own(&before) {
             workflows::update(conn, &after).await?;
             let lines = changes(&before, &after);
             audit::record(
@@ -140,11 +143,31 @@ pub async fn update(
     .await
 }
 
+/// The duration text in `workflow.target`; None if it is empty.
+fn target(input: &mut Input, text: &str) -> Option<String> {
+    let text = fields::non_empty(text.to_owned())?;
+    if let Some(fault) = fields::target_fault(&text) {
+        input.push("workflow.target", fault);
+    }
+    Some(text)
+}
+
+/// All that UpdateWorkflow changes.
+fn own(workflow: &Workflow) -> (&str, Option<&str>, Option<&str>, Uuid) {
+    (
+        &workflow.name,
+        workflow.description.as_deref(),
+        workflow.target.as_deref(),
+        workflow.client_id,
+    )
+}
+
 /// What differs in the workflow's own fields, in words.
 fn changes(before: &Workflow, after: &Workflow) -> Vec<String> {
     let [old, new] = [before, after].map(|side| Definition {
         name: side.name.clone(),
         description: side.description.clone(),
+        target: side.target.clone(),
         ..fragment(Vec::new(), Vec::new())
     });
     let mut lines = diff::between(&old, &new).lines(MOST_LINES);

@@ -50,8 +50,8 @@ macro_rules! statement {
         sqlx::query_as!(
             Workflow,
             r#"-- catalog.list_workflows
-            select id, name, description, client_id, status::text as "status!: Word", version, created_by,
-                created_at, updated_at, revision, has_unpublished_changes
+            select id, name, description, target, client_id, status::text as "status!: Word", version,
+                created_by, created_at, updated_at, revision, has_unpublished_changes
             from catalog.workflows
             where ($1::uuid is null or client_id = $1)
               and ($2::text is null or status = $2::text::catalog.workflow_status)
