@@ -192,8 +192,10 @@ const TABLE: &[(&str, Level, &[&str])] = &[
             "ListReports",
             "SummarizeReports",
             "AnalyzeWorkflow",
+            "VerifyReport",
         ],
     ),
+    ("ReportService", Admin, &["RebuildReports"]),
     ("StepEventService", Internal, &["StreamStepEvents"]),
 ];
 

@@ -71,6 +71,23 @@ async fn reports() -> Outcome {
     };
     let unknown = reports.analyze_workflow(unknown).await;
     answers.expect(unknown, Code::NotFound, "WORKFLOW_NOT_FOUND");
+    let bad = VerifyReportRequest { id: "r".into() };
+    answers.invalid(reports.verify_report(bad).await, "id");
+    let unknown = VerifyReportRequest { id: UNKNOWN.into() };
+    let unknown = reports.verify_report(unknown).await;
+    answers.expect(unknown, Code::NotFound, "REPORT_NOT_FOUND");
+    for (workflow_id, period_start, period_end, field) in [
+        ("w", None, None, "workflow_id"),
+        ("", at(1), None, "period_start"),
+        ("", at(2 * day), at(day), "period_end"),
+    ] {
+        let request = RebuildReportsRequest {
+            workflow_id: workflow_id.into(),
+            period_start,
+            period_end,
+        };
+        answers.invalid(reports.rebuild_reports(request).await, field);
+    }
     let unknown = reports
         .get_report(GetReportRequest { id: UNKNOWN.into() })
         .await;

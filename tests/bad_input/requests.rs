@@ -109,6 +109,7 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
         ("time_zone", "Europe/Berlin"),
         ("UpdateUser.email", "somebody@example.com"),
         ("GetReport.id", UNKNOWN),
+        ("VerifyReport.id", UNKNOWN),
         ("document", &document.to_string()),
         ("to_document", &document.to_string()),
         ("password", "long enough"),

@@ -151,19 +151,27 @@ impl Repair {
     }
 
     pub async fn run(mut self, soft: CancellationToken) {
+        let mut pause = PAUSE;
         while soft
-            .run_until_cancelled(tokio::time::sleep(PAUSE))
+            .run_until_cancelled(tokio::time::sleep(pause))
             .await
             .is_some()
         {
-            if let Some(Err(error)) = soft.run_until_cancelled(self.step(PATIENCE)).await {
-                tracing::warn!(%error, "held step events wait for history");
-            }
+            pause = match soft.run_until_cancelled(self.step(PATIENCE)).await {
+                // There may be more.
+                Some(Ok(true)) => Duration::ZERO,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "held step events wait for history");
+                    PAUSE
+                }
+                Some(Ok(false)) | None => PAUSE,
+            };
         }
     }
 
-    /// Settles what has been held for longer than `patience`.
-    pub async fn step(&mut self, patience: TimeDelta) -> Result<()> {
+    /// Settles what has been held for longer than `patience`, or as much of it as is asked for at once. Returns
+    /// whether it was that much.
+    pub async fn step(&mut self, patience: TimeDelta) -> Result<bool> {
         let places = db::patiently(async {
             let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
@@ -171,7 +179,7 @@ impl Repair {
         });
         let places = places.await?;
         if places.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let executions = places.iter().map(|place| place.execution_id).collect();
         let mut histories = self.history.of(executions).await?;
@@ -183,7 +191,8 @@ impl Repair {
             apply(&self.pool, batch).await?;
             fail_point!("repair.applied");
         }
-        db::patiently(self.park(&places)).await
+        db::patiently(self.park(&places)).await?;
+        Ok(places.len() as i64 == MOST_EXECUTIONS)
     }
 
     async fn park(&self, places: &[Place]) -> Result<()> {

@@ -95,6 +95,7 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
         event_seq: vec![over.then_some(step as i32 + 2); count],
         item_index: vec![None; count],
         from_seq: vec![(step > 0).then_some(step as i32); count],
+        incident: vec![false; count],
     }
 }
 

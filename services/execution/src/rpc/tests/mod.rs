@@ -72,7 +72,7 @@ fn call<T>(body: T) -> Request<T> {
     request.extensions_mut().insert(Caller::User(User {
         id: Uuid::from_u128(5),
         email: "ann@x.org".to_owned(),
-        name: "Ann".to_owned(),
+        name: "clerk-7".to_owned(),
         role: Role::User,
         groups: vec!["chefs".to_owned()],
         session_id: Uuid::from_u128(8),

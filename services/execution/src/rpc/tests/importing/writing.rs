@@ -22,7 +22,7 @@ fn twice_around() -> ImportedExecution {
             "n".to_owned(),
             json!(7),
         )]))),
-        resource: "Ann; \"A.\"".to_owned(),
+        resource: "clerk-7; \"A.\"".to_owned(),
         message: "at last".to_owned(),
         ..done("a", 80)
     };
@@ -100,7 +100,7 @@ async fn execution_is_written_as_if_it_had_run_here() {
     assert_eq!(log(4), plain([5, 6, 1, 1], "c", 80, None));
     let again = json!({
         "numbers": [6, 7, 2, 2], "key": "a", "status": "COMPLETED", "will_retry": false,
-        "message": "completed by \"Ann; \\\"A.\\\"\"; at last", "error": null, "error_code": null,
+        "message": "completed by \"clerk-7; \\\"A.\\\"\"; at last", "error": null, "error_code": null,
         "data": { "n": 7 }, "taken": null, "times": [60, 65, 70, 70, 80], "from_seq": 3,
     });
     assert_eq!(log(5), again);
