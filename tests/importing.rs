@@ -194,9 +194,13 @@ async fn prove(admin: &Session, workflow_id: &str) -> Outcome {
         filter: format!("workflow_id = {workflow_id}"),
         ..Default::default()
     };
-    let before = reports.list_reports(list.clone()).await?.into_inner();
     // Of each execution, of the day of each, and of their weeks and months.
-    assert!(before.reports.len() > 120, "{}", before.reports.len());
+    until("all reports are written", async || {
+        let listed = admin.reports.clone().list_reports(list.clone()).await?;
+        Ok(listed.into_inner().reports.len() > 125)
+    })
+    .await?;
+    let before = reports.list_reports(list.clone()).await?.into_inner();
     let longer = |own: &&Report| own.report_type() != ReportType::Daily;
     for report in before.reports.iter().filter(longer).step_by(7) {
         let request = VerifyReportRequest {
