@@ -187,7 +187,14 @@ const TABLE: &[(&str, Level, &[&str])] = &[
     (
         "ReportService",
         Member,
-        &["GetReport", "ListReports", "SummarizeReports"],
+        &[
+            "GetReport",
+            "ListReports",
+            "SummarizeReports",
+            "QueryReports",
+            "WatchReports",
+            "ExportReports",
+        ],
     ),
     ("StepEventService", Internal, &["StreamStepEvents"]),
 ];

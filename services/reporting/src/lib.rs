@@ -3,12 +3,14 @@
 
 mod access;
 mod config;
+mod export;
 mod history;
 mod ingest;
 mod materialize;
 mod meters;
 mod names;
 mod projection;
+mod query;
 mod recount;
 mod rpc;
 mod store;
@@ -56,7 +58,7 @@ async fn start(config: Config, listener: TcpListener, shutdown: Shutdown) -> Res
     let (intake, writer, complete) = ingest::queue();
     let names = names::Names::new(catalog.clone());
     let events = rpc::events::StepEvents::new(intake, shutdown.clone());
-    let reports = rpc::reports::Reports::new(pool.clone(), names);
+    let reports = rpc::reports::Reports::new(pool.clone(), names, shutdown.clone());
     let loops = Loops {
         writer,
         materializer: materialize::Materializer::new(pool.clone(), complete),

@@ -2,4 +2,8 @@
 //! Invariant: what comes in is parsed here; nothing else sees a request.
 
 pub mod events;
+mod export;
+mod query;
 pub mod reports;
+mod streams;
+mod watch;

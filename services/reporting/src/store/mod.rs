@@ -7,7 +7,9 @@ pub mod held;
 pub mod ledgers;
 pub mod parked;
 pub mod periods;
+pub mod query;
 pub mod reports;
+pub mod watched;
 pub mod watermark;
 
 use chassis::Error;

@@ -1,10 +1,13 @@
 //! The service against a real database, each test with its own.
 
 mod exactly_once;
+mod exporting;
 mod materializing;
+mod querying;
 mod reading;
 mod repairing;
 mod streaming;
+mod watching;
 
 pub mod samples;
 

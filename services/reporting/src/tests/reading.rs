@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chassis::Shutdown;
 use chassis::auth::ServiceKey;
 use chassis::client::Peer;
 use model::wire::{json_from_struct, timestamp};
@@ -28,7 +29,7 @@ use crate::rpc::reports::Reports;
 
 pub fn reports(fixture: &Fixture, catalog: &str) -> Reports {
     let peer = Peer::connect_lazy(catalog, ServiceKey::from_seed(&[7; 32]), "reporting").unwrap();
-    Reports::new(fixture.pool.clone(), Names::new(peer))
+    Reports::new(fixture.pool.clone(), Names::new(peer), Shutdown::new())
 }
 
 /// A peer that is not there.
@@ -66,7 +67,7 @@ impl DefinitionService for Registry {
     }
 }
 
-async fn registry() -> String {
+pub async fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server =
