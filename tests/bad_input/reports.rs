@@ -92,6 +92,78 @@ async fn reports() -> Outcome {
         .get_report(GetReportRequest { id: UNKNOWN.into() })
         .await;
     answers.expect(unknown, Code::NotFound, "REPORT_NOT_FOUND");
+    questions(&story.admin, &mut answers).await;
+    streams(&story.admin, &mut answers).await;
     answers.end();
     story.end().await
+}
+
+/// What no figures answer.
+async fn questions(admin: &Session, answers: &mut Answers) {
+    let mut reports = admin.reports.clone();
+    let day = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let good = || QueryReportsRequest {
+        period_start: day(0),
+        period_end: day(86_400),
+        ..Default::default()
+    };
+    let by = |group_by: &[Dimension]| QueryReportsRequest {
+        group_by: group_by.iter().map(|own| (*own).into()).collect(),
+        ..good()
+    };
+    let (step, hour) = (Dimension::Step, Dimension::Hour);
+    let versions = Comparison {
+        with: Some(comparison::With::Version(1)),
+    };
+    for (request, field) in [
+        (QueryReportsRequest::default(), "period_start"),
+        (by(&[step, hour]), "group_by"),
+        (by(&[step, Dimension::Transition]), "group_by"),
+        (by(&[Dimension::Unspecified]), "group_by[0]"),
+        (
+            QueryReportsRequest {
+                period_end: day(86_400 * 3_660),
+                ..good()
+            },
+            "period_end",
+        ),
+        (
+            QueryReportsRequest {
+                time_zone: "Nowhere".into(),
+                ..by(&[hour])
+            },
+            "time_zone",
+        ),
+        (
+            QueryReportsRequest {
+                step_ids: vec![UNKNOWN.into()],
+                ..good()
+            },
+            "step_ids",
+        ),
+        (
+            QueryReportsRequest {
+                compare_to: Some(versions),
+                ..good()
+            },
+            "versions",
+        ),
+    ] {
+        answers.invalid(reports.query_reports(request).await, field);
+    }
+}
+
+async fn streams(admin: &Session, answers: &mut Answers) {
+    let mut reports = admin.reports.clone();
+    let filter = || "report_type = \"yearly\"".to_owned();
+    let watch = WatchReportsRequest { filter: filter() };
+    answers.invalid(reports.watch_reports(watch).await, "filter");
+    let format = ReportFormat::Csv.into();
+    let export = ExportReportsRequest {
+        filter: filter(),
+        format,
+    };
+    answers.invalid(reports.export_reports(export).await, "filter");
+    let formless = ExportReportsRequest::default();
+    answers.invalid(reports.export_reports(formless).await, "format");
 }

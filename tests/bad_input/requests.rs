@@ -22,7 +22,7 @@ use crate::story::{Acts, Story};
 /// Where in a request a value stands.
 pub type Path = Vec<FieldDescriptor>;
 
-/// What fields hold that make sense, by `Method.name`, `Message.name`, `Service.name` or name.
+/// What fields hold that make sense (of instants, the second), by `Method.name`, `Message.name`, `Service.name` or name.
 pub type Facts = HashMap<&'static str, Value>;
 
 /// Things to call about. What a call may end, no other call is told of.
@@ -132,6 +132,17 @@ pub async fn facts(story: &Story) -> anyhow::Result<Facts> {
     facts.insert("dry_run", Value::Bool(true));
     facts.insert("GetWorkflowVersion.version", Value::I32(1));
     facts.insert("ExportExecutions.format", Value::EnumNumber(2));
+    facts.insert("ExportReports.format", Value::EnumNumber(1));
+    // By step, because steps are named; of 2026, beside another version.
+    let by_step = vec![Value::EnumNumber(4)];
+    facts.insert("QueryReports.group_by", Value::List(by_step));
+    facts.insert("QueryReports.versions", Value::List(vec![Value::I32(1)]));
+    facts.insert("Comparison.version", Value::I32(1));
+    facts.insert("QueryReports.period_start", Value::I64(1_767_225_600));
+    facts.insert("QueryReports.period_end", Value::I64(1_798_761_600));
+    let one = |id: &str| Value::List(vec![text(id)]);
+    facts.insert("workflow_ids", one(&edited.id));
+    facts.insert("client_ids", one(&edited.client_id));
     Ok(facts)
 }
 
@@ -221,6 +232,11 @@ fn filled(
         match (value.or_else(|| unique(name)), field.kind()) {
             (Some(value), _) if value.is_valid_for_field(&field) => {
                 message.set_field(&field, value);
+            }
+            (Some(Value::I64(second)), Kind::Message(instant)) => {
+                let mut value = DynamicMessage::new(instant);
+                value.set_field_by_name("seconds", Value::I64(second));
+                message.set_field(&field, Value::Message(value));
             }
             (_, Kind::Message(inner))
                 if depth < 1 && !field.is_list() && !values::is_value(&inner) =>

@@ -16,6 +16,18 @@ pub const ACCESS: AccessTable = &[
         Access::Member,
     ),
     (
+        "/workflow.reporting.v1.ReportService/QueryReports",
+        Access::Member,
+    ),
+    (
+        "/workflow.reporting.v1.ReportService/WatchReports",
+        Access::Member,
+    ),
+    (
+        "/workflow.reporting.v1.ReportService/ExportReports",
+        Access::Member,
+    ),
+    (
         "/workflow.reporting.v1.ReportService/SummarizeReports",
         Access::Member,
     ),

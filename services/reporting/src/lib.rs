@@ -4,6 +4,7 @@
 mod access;
 mod config;
 mod definitions;
+mod export;
 mod history;
 mod ingest;
 mod insight;
@@ -12,6 +13,7 @@ mod meters;
 mod names;
 mod projection;
 mod rebuild;
+mod query;
 mod recount;
 mod rpc;
 mod store;

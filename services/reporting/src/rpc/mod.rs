@@ -4,4 +4,8 @@
 pub mod events;
 pub mod insight;
 pub mod proof;
+mod export;
+mod query;
 pub mod reports;
+mod streams;
+mod watch;

@@ -8,7 +8,7 @@ use std::pin::pin;
 use chassis::auth::caller;
 use chassis::filter::{Filter, Kind};
 use chassis::input::Input;
-use chassis::order::Order;
+use chassis::order::{Order, Run};
 use chassis::page::Page;
 use chassis::{Error, Result, Shutdown, db};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -17,10 +17,7 @@ use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
-    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, GetReportRequest,
-    ListReportsRequest, ListReportsResponse, RebuildReportsRequest, RebuildReportsResponse, Report,
-    StepFigures, SummarizeReportsRequest, SummarizeReportsResponse, VerifyReportRequest,
-    VerifyReportResponse,
+    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, ExportReportsRequest, ExportReportsResponse, GetReportRequest, ListReportsRequest, ListReportsResponse, QueryReportsRequest, QueryReportsResponse, RebuildReportsRequest, RebuildReportsResponse, Report, StepFigures, SummarizeReportsRequest, SummarizeReportsResponse, VerifyReportRequest, VerifyReportResponse, WatchReportsRequest, WatchReportsResponse,
 };
 use sqlx::PgPool;
 use tokio_stream::StreamExt;
@@ -29,6 +26,10 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::proof;
+use super::export::{self, EXPORTS};
+use super::query;
+use super::streams::{Room, Sent};
+use super::watch::{self, WATCHES};
 use crate::names::Names;
 use crate::projection::figures::{Figures, Grain};
 use crate::projection::metrics::Durations;
@@ -47,7 +48,8 @@ const PAGE_BYTES: usize = 3 * 1024 * 1024;
 const MOST_ENTRIES: usize = 1000;
 
 const REPORT_TYPE: Kind = Kind::Word(&["daily", "weekly", "monthly", "execution"]);
-const FILTER: &[(&str, Kind)] = &[
+/// What a list, a watch and an export can be restricted to.
+pub const FILTER: &[(&str, Kind)] = &[
     ("workflow_id", Kind::Uuid),
     ("execution_id", Kind::Uuid),
     ("report_type", REPORT_TYPE),
@@ -61,6 +63,8 @@ pub struct Reports {
     analyst: Analyst,
     verifier: Verifier,
     shutdown: Shutdown,
+    watches: Room,
+    exports: Room,
 }
 
 impl Reports {
@@ -77,6 +81,8 @@ impl Reports {
             analyst,
             verifier,
             shutdown,
+            watches: Room::new(WATCHES, "TOO_MANY_WATCHES"),
+            exports: Room::new(EXPORTS, "TOO_MANY_EXPORTS"),
         }
     }
 
@@ -97,15 +103,8 @@ impl Reports {
         let query = ["ListReports", &request.filter, &order.to_string()];
         let page = Page::parse(request.page_size, &request.page_token, &query)?;
         let filter = Filter::parse(&request.filter, FILTER)?;
-        let query = store::reports::Query {
-            workflow_id: filter.uuid("workflow_id"),
-            execution_id: filter.uuid("execution_id"),
-            report_type: filter.text("report_type"),
-            at_least: filter.at_least("period_start"),
-            before: filter.before("period_start"),
-            run: order.run(page.after_instant()?),
-            limit: page.limit + 1,
-        };
+        let run = order.run(page.after_instant()?);
+        let query = selected(&filter, run, page.limit + 1);
         let mut conn = db::listing(&self.pool).await?;
         let complete_through = store::watermark::read(&mut conn).await?;
         let mut rows = pin!(store::reports::list(&mut conn, query));
@@ -216,6 +215,49 @@ impl ReportService for Reports {
         let answer = self.analyst.analyze(request.into_inner()).await?;
         Ok(Response::new(answer))
     }
+
+    async fn query_reports(
+        &self,
+        request: Request<QueryReportsRequest>,
+    ) -> Result<Response<QueryReportsResponse>, Status> {
+        let answer = query::answer(&self.pool, &self.names, request.get_ref());
+        Ok(Response::new(answer.await?))
+    }
+
+    type WatchReportsStream = Sent<WatchReportsResponse>;
+
+    async fn watch_reports(
+        &self,
+        request: Request<WatchReportsRequest>,
+    ) -> Result<Response<Self::WatchReportsStream>, Status> {
+        let (pool, room) = (&self.pool, &self.watches);
+        let stream = watch::start(pool, &self.shutdown, room, request.get_ref())?;
+        Ok(Response::new(stream))
+    }
+
+    type ExportReportsStream = Sent<ExportReportsResponse>;
+
+    async fn export_reports(
+        &self,
+        request: Request<ExportReportsRequest>,
+    ) -> Result<Response<Self::ExportReportsStream>, Status> {
+        let (pool, room) = (&self.pool, &self.exports);
+        let stream = export::start(pool, &self.shutdown, room, request.get_ref())?;
+        Ok(Response::new(stream))
+    }
+}
+
+/// The reports that match a filter.
+pub fn selected(filter: &Filter, run: Run<DateTime<Utc>>, limit: i64) -> store::reports::Query<'_> {
+    store::reports::Query {
+        workflow_id: filter.uuid("workflow_id"),
+        execution_id: filter.uuid("execution_id"),
+        report_type: filter.text("report_type"),
+        at_least: filter.at_least("period_start"),
+        before: filter.before("period_start"),
+        run,
+        limit,
+    }
 }
 
 fn range(request: &SummarizeReportsRequest) -> Result<Range> {
@@ -239,11 +281,8 @@ fn range(request: &SummarizeReportsRequest) -> Result<Range> {
     Ok(range)
 }
 
-pub(super) fn day(
-    input: &mut Input,
-    field: &str,
-    instant: Option<&Timestamp>,
-) -> Option<NaiveDate> {
+/// The UTC day that begins then.
+pub fn day(input: &mut Input, field: &str, instant: Option<&Timestamp>) -> Option<NaiveDate> {
     let instant = input.instant(field, instant)?;
     if midnight(cohort(instant)) != instant {
         input.push(field, "must be a UTC midnight");
@@ -251,7 +290,7 @@ pub(super) fn day(
     Some(cohort(instant))
 }
 
-fn to_proto(report: store::reports::Report, complete_through: Option<DateTime<Utc>>) -> Report {
+pub fn to_proto(report: store::reports::Report, complete_through: Option<DateTime<Utc>>) -> Report {
     let report_type = match ReportType::parse(&report.report_type) {
         Some(ReportType::Daily) => proto::reporting::v1::ReportType::Daily,
         Some(ReportType::Weekly) => proto::reporting::v1::ReportType::Weekly,
@@ -318,6 +357,6 @@ fn steps(
     }
 }
 
-fn count(count: u64) -> i64 {
+pub fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

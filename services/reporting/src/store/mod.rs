@@ -9,8 +9,10 @@ pub mod parked;
 pub mod periods;
 pub mod rebuilds;
 pub mod rebuilt;
-pub mod reports;
 pub mod started;
+pub mod query;
+pub mod reports;
+pub mod watched;
 pub mod watermark;
 
 use chassis::Error;

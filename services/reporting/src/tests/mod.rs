@@ -3,11 +3,14 @@
 mod analyzing;
 mod archive;
 mod exactly_once;
+mod exporting;
 mod materializing;
 mod proving;
+mod querying;
 mod reading;
 mod repairing;
 mod streaming;
+mod watching;
 
 pub mod samples;
 

@@ -84,7 +84,7 @@ impl DefinitionService for Registry {
     }
 }
 
-async fn registry() -> String {
+pub async fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server =
