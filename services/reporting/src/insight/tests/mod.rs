@@ -4,7 +4,7 @@ mod slowness;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::definition::{Definition, Step, Transition};
-use model::event::{Event, ExecutionEvents, StepFinished};
+use model::event::{Cause, Event, ExecutionEvents, StepFinished};
 use model::status::{ExecutionStatus, StepStatus};
 use proptest::prelude::*;
 use serde_json::{Map as Object, Value, json};
@@ -143,6 +143,7 @@ fn again(steps: &[u128]) -> Part {
 fn time_is_told_by_step_with_waiting_and_back_off() {
     // Seen at 0, could be begun at 0, begun at 4, failed at 6; tried again from 10 on (seen at 6), begun at 13.
     let first = StepFinished {
+        cause: Cause::Job,
         assigned_at: Some(at(4)),
         status: StepStatus::Failed,
         error_code: Some("BROKEN".to_owned()),
@@ -150,6 +151,7 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
         ..done(1, 1, (0, 6), &[])
     };
     let second = StepFinished {
+        cause: Cause::Person,
         attempt: 2,
         available_at: at(10),
         assigned_at: Some(at(13)),
@@ -157,12 +159,25 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
     };
     // Nobody ever took this one.
     let given_up = StepFinished {
+        cause: Cause::Job,
         status: StepStatus::Failed,
         error_code: Some("QUEUE_TIMEOUT".to_owned()),
         ..done(2, 1, (20, 25), &[])
     };
     let one = execution(1, vec![first, second, given_up], Some(25));
-    let other = execution(2, vec![done(2, 1, (0, 5), &[])], None);
+    // A timer waits for nobody, and neither does what waits for a lock before its turn.
+    let timer = StepFinished {
+        cause: Cause::Timer,
+        ..done(2, 1, (0, 4), &[2])
+    };
+    let locked = StepFinished {
+        cause: Cause::Job,
+        locked: true,
+        available_at: at(5),
+        assigned_at: Some(at(5)),
+        ..done(2, 2, (4, 5), &[])
+    };
+    let other = execution(2, vec![timer, locked], None);
     let found = find(None, [one, other]);
     assert_eq!((found.executions, found.finished), (2, 1));
     let [(one, long), (two, short)] = &found.steps[..] else {
@@ -177,9 +192,10 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
     assert_eq!(long.back_off, u128::from(seconds(4)));
     assert_eq!(
         (short.total.count, short.total.sum),
-        (2, u128::from(seconds(10)))
+        (3, u128::from(seconds(10)))
     );
     assert_eq!(short.waiting.sum, u128::from(seconds(5)));
+    assert_eq!(short.back_off, 0);
 }
 
 #[test]

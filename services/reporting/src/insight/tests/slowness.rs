@@ -26,7 +26,7 @@ fn population(all: u128, slow: u128) -> Vec<ExecutionEvents> {
             vec![done(1, 1, (0, 1), &[])]
         };
         let mut events = execution(number, steps, Some(if is_slow { 100 } else { 10 }));
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let day = TimeDelta::days(1);
             events.started_at += day;
             if let Some(Event::Finished { completed_at, .. }) = events.events.last_mut() {
