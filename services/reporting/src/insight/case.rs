@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::map::Map;
 use crate::projection::execution::micros_between;
+use crate::projection::phase::{Phase, Phases};
 
 /// An execution as far as it has come.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Activation {
     /// When its first attempt became visible.
     pub began: DateTime<Utc>,
     pub ended: DateTime<Utc>,
-    /// Until somebody began, all attempts together.
+    /// Until a worker or a person began, all attempts together.
     pub waiting: u64,
     pub back_off: u64,
     pub retries: u64,
@@ -124,11 +125,11 @@ fn begun(attempt: &StepFinished) -> Activation {
 
 impl Activation {
     fn add(&mut self, attempt: &StepFinished) {
-        let never_begun = attempt.error_code.as_deref() == Some("QUEUE_TIMEOUT");
-        let begun = (attempt.assigned_at).or(never_begun.then_some(attempt.completed_at));
+        let phases = Phases::of(attempt);
+        let micros = |phase| u64::try_from(phases.get(phase)).unwrap_or(u64::MAX);
         self.ended = attempt.completed_at;
-        self.waiting += begun.map_or(0, |begun| micros_between(attempt.available_at, begun));
-        self.back_off += micros_between(attempt.queued_at, attempt.available_at);
+        self.waiting += micros(Phase::Queued) + micros(Phase::Unassigned);
+        self.back_off += micros(Phase::BackingOff);
         self.retries += u64::from(attempt.will_retry);
         self.taken.clone_from(&attempt.taken_transition_ids);
         // An optional step that failed tells why, and its transitions are taken.

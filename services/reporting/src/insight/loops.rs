@@ -27,6 +27,9 @@ pub struct Seen {
     pub executions: u64,
 }
 
+/// Steps, and moves back.
+pub type Told = (Vec<(Uuid, Rework)>, Vec<(Move, Seen)>);
+
 #[derive(Debug, Default)]
 pub struct Loops {
     steps: HashMap<Uuid, Rework>,
@@ -63,7 +66,7 @@ impl Loops {
     }
 
     /// Steps of most executions first, and moves that were made most often first.
-    pub fn finish(self) -> (Vec<(Uuid, Rework)>, Vec<(Move, Seen)>) {
+    pub fn finish(self) -> Told {
         let mut steps = Vec::from_iter(self.steps);
         steps.sort_unstable_by(|(a, left), (b, right)| {
             let (left, right) = (

@@ -51,9 +51,8 @@ impl Rebuilder {
             .await
             .is_some()
         {
-            match soft.run_until_cancelled(self.step()).await {
-                Some(Err(error)) => tracing::warn!(%error, "a rebuild waits"),
-                Some(Ok(_)) | None => {}
+            if let Some(Err(error)) = soft.run_until_cancelled(self.step()).await {
+                tracing::warn!(%error, "a rebuild waits");
             }
         }
     }

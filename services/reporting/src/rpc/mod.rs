@@ -2,9 +2,9 @@
 //! Invariant: what comes in is parsed here; nothing else sees a request.
 
 pub mod events;
+mod export;
 pub mod insight;
 pub mod proof;
-mod export;
 mod query;
 pub mod reports;
 mod streams;

@@ -17,7 +17,11 @@ use prost::Message;
 use prost_types::Timestamp;
 use proto::reporting::v1::report_service_server::ReportService;
 use proto::reporting::v1::{
-    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, ExportReportsRequest, ExportReportsResponse, GetReportRequest, ListReportsRequest, ListReportsResponse, QueryReportsRequest, QueryReportsResponse, RebuildReportsRequest, RebuildReportsResponse, Report, StepFigures, SummarizeReportsRequest, SummarizeReportsResponse, VerifyReportRequest, VerifyReportResponse, WatchReportsRequest, WatchReportsResponse,
+    AnalyzeWorkflowRequest, AnalyzeWorkflowResponse, ExecutionFigures, ExportReportsRequest,
+    ExportReportsResponse, GetReportRequest, ListReportsRequest, ListReportsResponse,
+    QueryReportsRequest, QueryReportsResponse, RebuildReportsRequest, RebuildReportsResponse,
+    Report, StepFigures, SummarizeReportsRequest, SummarizeReportsResponse, VerifyReportRequest,
+    VerifyReportResponse, WatchReportsRequest, WatchReportsResponse,
 };
 use sqlx::PgPool;
 use tokio_stream::StreamExt;
@@ -25,8 +29,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::proof;
 use super::export::{self, EXPORTS};
+use super::proof;
 use super::query;
 use super::streams::{Room, Sent};
 use super::watch::{self, WATCHES};

@@ -7,11 +7,11 @@ pub mod held;
 pub mod ledgers;
 pub mod parked;
 pub mod periods;
+pub mod query;
 pub mod rebuilds;
 pub mod rebuilt;
-pub mod started;
-pub mod query;
 pub mod reports;
+pub mod started;
 pub mod watched;
 pub mod watermark;
 

@@ -172,7 +172,7 @@ pub fn history(
         execution_id: Uuid::from_u128(execution),
         workflow_id,
         client_id: client_of(workflow_id),
-        workflow_version: if execution % 3 == 0 { 2 } else { 1 },
+        workflow_version: if execution.is_multiple_of(3) { 2 } else { 1 },
         started_at,
         first_seq: 1,
         events: [Event::Started]

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use model::wire::timestamp;
 use prost::Message;
 use proto::reporting::v1 as pb;
-use proto::reporting::v1::difference;
+use proto::reporting::v1::slow_trait;
 use uuid::Uuid;
 
 use crate::insight::{
@@ -241,7 +241,7 @@ impl Names<'_> {
         let differences = slow.differences.into_iter().take(MOST_DIFFERENCES);
         let differences = differences.map(|own| {
             let (of, name) = self.trait_of(own.of);
-            pb::Difference {
+            pb::SlowTrait {
                 r#trait: Some(of),
                 name,
                 slow_count: count(own.slow),
@@ -258,20 +258,20 @@ impl Names<'_> {
         }
     }
 
-    fn trait_of(&self, of: Trait) -> (difference::Trait, String) {
-        let named = |step, kind: fn(String) -> difference::Trait| {
+    fn trait_of(&self, of: Trait) -> (slow_trait::Trait, String) {
+        let named = |step, kind: fn(String) -> slow_trait::Trait| {
             let (id, name) = self.of(step);
             (kind(id), name)
         };
         match of {
-            Trait::Done(step) => named(step, difference::Trait::StepId),
-            Trait::Repeated(step) => named(step, difference::Trait::RepeatedStepId),
-            Trait::Retried(step) => named(step, difference::Trait::RetriedStepId),
-            Trait::Move(own) => (difference::Trait::Move(self.way(own)), String::new()),
-            Trait::Version(version) => (difference::Trait::WorkflowVersion(version), String::new()),
+            Trait::Done(step) => named(step, slow_trait::Trait::StepId),
+            Trait::Repeated(step) => named(step, slow_trait::Trait::RepeatedStepId),
+            Trait::Retried(step) => named(step, slow_trait::Trait::RetriedStepId),
+            Trait::Move(own) => (slow_trait::Trait::Move(self.way(own)), String::new()),
+            Trait::Version(version) => (slow_trait::Trait::WorkflowVersion(version), String::new()),
             Trait::Weekday(day) => {
                 let day = i32::try_from(day).unwrap_or_default();
-                (difference::Trait::StartWeekday(day), String::new())
+                (slow_trait::Trait::StartWeekday(day), String::new())
             }
         }
     }

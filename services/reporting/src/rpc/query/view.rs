@@ -54,8 +54,8 @@ pub fn rows(question: &Question, rows: &Rows, names: &Names) -> Vec<pb::QueryRow
     rows.iter().map(show).collect()
 }
 
-fn told(grain: Grain, row: &Row) -> HashMap<String, pb::Difference> {
-    let shown = |difference: crate::query::Difference| pb::Difference {
+fn told(grain: Grain, row: &Row) -> HashMap<String, pb::FigureDifference> {
+    let shown = |difference: crate::query::Difference| pb::FigureDifference {
         absolute: difference.absolute,
         relative: difference.relative,
     };

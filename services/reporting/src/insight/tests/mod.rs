@@ -1,8 +1,10 @@
 //! Hand-made histories, and what they must show.
 
+mod slowness;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use model::definition::{Definition, Step, Transition};
-use model::event::{Event, ExecutionEvents, StepFinished};
+use model::event::{Cause, Event, ExecutionEvents, StepFinished};
 use model::status::{ExecutionStatus, StepStatus};
 use proptest::prelude::*;
 use serde_json::{Map as Object, Value, json};
@@ -141,6 +143,7 @@ fn again(steps: &[u128]) -> Part {
 fn time_is_told_by_step_with_waiting_and_back_off() {
     // Seen at 0, could be begun at 0, begun at 4, failed at 6; tried again from 10 on (seen at 6), begun at 13.
     let first = StepFinished {
+        cause: Cause::Job,
         assigned_at: Some(at(4)),
         status: StepStatus::Failed,
         error_code: Some("BROKEN".to_owned()),
@@ -148,6 +151,7 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
         ..done(1, 1, (0, 6), &[])
     };
     let second = StepFinished {
+        cause: Cause::Person,
         attempt: 2,
         available_at: at(10),
         assigned_at: Some(at(13)),
@@ -155,12 +159,25 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
     };
     // Nobody ever took this one.
     let given_up = StepFinished {
+        cause: Cause::Job,
         status: StepStatus::Failed,
         error_code: Some("QUEUE_TIMEOUT".to_owned()),
         ..done(2, 1, (20, 25), &[])
     };
     let one = execution(1, vec![first, second, given_up], Some(25));
-    let other = execution(2, vec![done(2, 1, (0, 5), &[])], None);
+    // A timer waits for nobody, and neither does what waits for a lock before its turn.
+    let timer = StepFinished {
+        cause: Cause::Timer,
+        ..done(2, 1, (0, 4), &[2])
+    };
+    let locked = StepFinished {
+        cause: Cause::Job,
+        locked: true,
+        available_at: at(5),
+        assigned_at: Some(at(5)),
+        ..done(2, 2, (4, 5), &[])
+    };
+    let other = execution(2, vec![timer, locked], None);
     let found = find(None, [one, other]);
     assert_eq!((found.executions, found.finished), (2, 1));
     let [(one, long), (two, short)] = &found.steps[..] else {
@@ -175,9 +192,10 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
     assert_eq!(long.back_off, u128::from(seconds(4)));
     assert_eq!(
         (short.total.count, short.total.sum),
-        (2, u128::from(seconds(10)))
+        (3, u128::from(seconds(10)))
     );
     assert_eq!(short.waiting.sum, u128::from(seconds(5)));
+    assert_eq!(short.back_off, 0);
 }
 
 #[test]
@@ -374,88 +392,6 @@ fn without_the_version_of_parallel_executions_their_moves_are_unclear() {
         .conformance
         .expect("held against a version");
     assert_eq!((told.conforming, told.deviating, told.unclear), (0, 0, 1));
-}
-
-/// `slow` executions take 100 s and are retried, the others 10 s; every other one starts on a Saturday.
-fn population(all: u128, slow: u128) -> Vec<ExecutionEvents> {
-    let one = |number: u128| {
-        let is_slow = number <= slow;
-        let failed = StepFinished {
-            status: StepStatus::Failed,
-            will_retry: true,
-            ..done(1, 1, (0, 0), &[])
-        };
-        let last = StepFinished {
-            attempt: 2,
-            ..done(1, 1, (0, 1), &[])
-        };
-        let steps = if is_slow {
-            vec![failed, last]
-        } else {
-            vec![done(1, 1, (0, 1), &[])]
-        };
-        let mut events = execution(number, steps, Some(if is_slow { 100 } else { 10 }));
-        if number % 2 == 0 {
-            let day = TimeDelta::days(1);
-            events.started_at += day;
-            if let Some(Event::Finished { completed_at, .. }) = events.events.last_mut() {
-                *completed_at += day;
-            }
-        }
-        events
-    };
-    (1..=all).map(one).collect()
-}
-
-#[test]
-fn what_only_slow_executions_have_distinguishes_them() {
-    let slow = find(None, population(100, 10)).slow.expect("a comparison");
-    assert_eq!(
-        (slow.slow, slow.others, slow.slow_from),
-        (10, 90, seconds(100))
-    );
-    let [retried] = &slow.differences[..] else {
-        panic!("one difference: {:?}", slow.differences);
-    };
-    assert_eq!(retried.of, Trait::Retried(id(1)));
-    assert_eq!((retried.slow, retried.others), (10, 0));
-}
-
-#[test]
-fn what_ties_with_the_fastest_slow_one_is_slow() {
-    let slow = find(None, population(100, 30)).slow.expect("a comparison");
-    assert_eq!((slow.slow, slow.others), (30, 70));
-}
-
-#[test]
-fn too_few_or_too_equal_executions_are_not_compared() {
-    assert!(find(None, population(49, 5)).slow.is_none());
-    assert!(find(None, population(50, 5)).slow.is_some());
-    assert!(find(None, population(100, 0)).slow.is_none());
-    assert!(find(None, population(100, 51)).slow.is_none());
-}
-
-#[test]
-fn what_few_executions_have_is_not_told() {
-    let mut histories = population(100, 10);
-    for history in &mut histories[..4] {
-        history.workflow_version = 2;
-    }
-    let slow = find(None, histories.clone()).slow.expect("a comparison");
-    assert!(
-        slow.differences
-            .iter()
-            .all(|own| own.of != Trait::Version(2))
-    );
-    for history in &mut histories[..5] {
-        history.workflow_version = 2;
-    }
-    let slow = find(None, histories).slow.expect("a comparison");
-    assert!(
-        slow.differences
-            .iter()
-            .any(|own| own.of == Trait::Version(2))
-    );
 }
 
 proptest! {
