@@ -110,7 +110,7 @@ async fn imported_history_is_reported_and_exported() -> Outcome {
     })
     .await?;
 
-    prove(&admin, &workflow.id).await?;
+    prove(admin, &workflow.id).await?;
 
     let request = ListExecutionsRequest {
         filter: format!(
