@@ -33,5 +33,14 @@ create table reporting.days (
     shown uuid,
     primary key (workflow_id, day)
 );
+-- What has been counted so far does not tell versions; it stays visible until it is made anew.
+insert into reporting.figures (workflow_id, day, version, kind, key, client_id, figures)
+select workflow_id, day, 0, kind, key, client_id, figures from reporting.day_figures;
+insert into reporting.days (workflow_id, day, mark, shown)
+select d.workflow_id, d.day, '00000000-0000-0000-0000-000000000001',
+    case when s.day is null then '00000000-0000-0000-0000-000000000001'::uuid end
+from (select distinct workflow_id, day from reporting.day_figures) d
+left join reporting.stale_days s on s.workflow_id = d.workflow_id and s.day = d.day;
+
 -- Days whose reports are older than their figures.
 create index days_stale on reporting.days (workflow_id, day) where shown is distinct from mark;

@@ -13,6 +13,8 @@ create table reporting.rebuilds (
     -- The replica that is at it, and until when nobody else is.
     holder uuid,
     held_until timestamptz not null default '-infinity',
+    -- The workflow whose days are being replaced: its reports wait until all are.
+    replacing_workflow_id uuid,
     -- The last execution that was read.
     after_started_at timestamptz,
     after_execution_id uuid,
@@ -29,7 +31,7 @@ create unique index rebuilds_open on reporting.rebuilds (
     coalesce(end_day, 'infinity')) where finished_at is null;
 
 -- Reports of executions that are not what their history says, until they are put in place together with the
--- sums that they change.
+-- sums of their day.
 create table reporting.rebuilt_ledgers (
     rebuild_id uuid not null references reporting.rebuilds (id) on delete cascade,
     -- The report.

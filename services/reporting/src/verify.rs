@@ -89,10 +89,14 @@ impl Verifier {
         let mut ahead: HashMap<Uuid, usize> = HashMap::new();
         let mut history = self.history.clone();
         let mut histories = match subject.period {
-            None => history.of(counted.keys().copied().collect()).await?,
-            Some(period) => history.within(scope(&period), None).await?,
+            // Nothing to ask for: it has been purged.
+            None if counted.is_empty() => None,
+            None => Some(history.of(counted.keys().copied().collect()).await?),
+            Some(period) => Some(history.within(scope(&period), None).await?),
         };
-        while let Some(told) = histories.next().await? {
+        while let Some(histories) = &mut histories
+            && let Some(told) = histories.next().await?
+        {
             let known = counted.remove(&told.execution_id).unwrap_or_default();
             let known = usize::try_from(known).unwrap_or_default();
             let events = told.events.len();
@@ -113,6 +117,10 @@ impl Verifier {
                 expected = recount.execution(&told, known);
             }
         }
+        for id in self.purged(counted.keys().copied().collect()).await? {
+            counted.remove(&id);
+            verified.purged_executions += 1;
+        }
         for (id, known) in &counted {
             let figure = format!("executions.{id}");
             let known = usize::try_from(*known).unwrap_or_default();
@@ -127,6 +135,22 @@ impl Verifier {
         }
         self.judge(ahead, &mut verified).await?;
         Ok(verified)
+    }
+
+    /// Those of some executions that have been purged since their reports were read.
+    async fn purged(&self, executions: Vec<Uuid>) -> Result<Vec<Uuid>> {
+        if executions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = executions.iter().map(|id| execution_report_id(*id));
+        let ids: Vec<Uuid> = ids.collect();
+        let look = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            store::rebuilt::purged(&mut conn, &ids).await
+        });
+        let purged = look.await?;
+        let is_purged = |id: &Uuid| purged.contains(&execution_report_id(*id));
+        Ok(executions.into_iter().filter(is_purged).collect())
     }
 
     async fn subject(&self, id: Uuid) -> Result<Subject> {

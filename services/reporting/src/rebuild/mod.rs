@@ -1,7 +1,7 @@
 //! Makes reports anew from history, while events go on coming. What differs is gathered beside what is shown, and
-//! then put in place for a whole workflow at once.
-//! Invariant: readers see what was or what is right, never something between; and what a rebuild counts is
-//! exactly what the stream has counted, so neither counts for the other.
+//! then put in place day by day, each with its sums.
+//! Invariant: a report is replaced only by one that stands for the same events, so what a rebuild counts is what
+//! the stream has counted; and a rebuild is not over while a report is left that was not right.
 
 mod swap;
 
@@ -18,14 +18,17 @@ use crate::history::{Histories, History};
 use crate::projection::fold::{Changes, Ledger, fold};
 use crate::projection::period::execution_report_id;
 use crate::store;
+use crate::store::ledgers::Row;
 use crate::store::rebuilds::{Done, Held};
 
 /// How often somebody looks whether anything is to be rebuilt.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events that are compared in one transaction.
 const BATCH_EVENTS: usize = 10_000;
-/// How often executions that go on while they are rebuilt are read again.
-const ROUNDS: usize = 5;
+/// Executions whose history is asked for by name.
+const ASKED: usize = 1000;
+/// How often executions that go on while they are rebuilt are read again before others have their turn.
+const ROUNDS: usize = 20;
 
 /// Does what was asked for, one after the other.
 #[derive(Debug)]
@@ -82,7 +85,15 @@ impl Rebuilder {
 
     async fn rebuild(&mut self, held: &Held) -> Result<()> {
         let mut histories = self.history.within(held.scope, held.after).await?;
-        while self.compare(held, &mut histories, true).await? {
+        while let Some(batch) = batch(&mut histories).await? {
+            let last = batch.last().expect("a batch is not empty");
+            let done = Done {
+                after: Some((last.started_at, last.execution_id)),
+                executions: batch.len() as i64,
+                events: batch.iter().map(|own| own.events.len() as i64).sum(),
+                ..Done::default()
+            };
+            self.compare(held, batch, done).await?;
             fail_point!("rebuild.compared");
         }
         let workflows = db::patiently(async {
@@ -100,47 +111,88 @@ impl Rebuilder {
         self.note(held, &done).await
     }
 
-    /// Compares the next histories with the reports; returns whether there were any.
-    async fn compare(&self, held: &Held, histories: &mut Histories, is_walk: bool) -> Result<bool> {
-        let (mut batch, mut events) = (Vec::new(), 0);
-        while events < BATCH_EVENTS
-            && let Some(history) = histories.next().await?
-        {
-            events += history.events.len();
-            batch.push(history);
-        }
-        let Some(last) = batch.last() else {
-            return Ok(false);
-        };
-        let done = Done {
-            after: is_walk.then_some((last.started_at, last.execution_id)),
-            executions: if is_walk { batch.len() as i64 } else { 0 },
-            events: if is_walk { events as i64 } else { 0 },
-            ..Done::default()
-        };
+    /// Keeps the reports that are not what histories say, as far as they have been counted.
+    async fn compare(
+        &mut self,
+        held: &Held,
+        mut histories: Vec<ExecutionEvents>,
+        done: Done,
+    ) -> Result<()> {
+        let ids: Vec<Uuid> = histories
+            .iter()
+            .map(|history| execution_report_id(history.execution_id))
+            .collect();
+        let look = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            store::ledgers::read(&mut conn, &ids).await
+        });
+        let rows: HashMap<Uuid, Row> = look.await?.into_iter().map(|row| (row.id, row)).collect();
+        self.read_on(&mut histories, &rows).await?;
         let (id, holder) = (held.id, self.id);
         db::keyed_transaction(&self.pool, async move |conn| {
-            keep_what_differs(conn, id, &batch).await?;
+            keep_what_differs(conn, id, &histories, &rows).await?;
             held_on(store::rebuilds::note(conn, id, holder, &done).await?)
         })
-        .await?;
-        Ok(true)
+        .await
     }
 
-    /// One workflow's reports and sums, all at once. Executions that went on meanwhile are read again.
+    /// Reads histories again that had not come as far as their reports: the executions have gone on since they
+    /// were read, and their events were counted. Whatever is still shorter then was counted wrongly.
+    async fn read_on(
+        &mut self,
+        histories: &mut [ExecutionEvents],
+        rows: &HashMap<Uuid, Row>,
+    ) -> Result<()> {
+        let is_short = |history: &ExecutionEvents| {
+            let row = rows.get(&execution_report_id(history.execution_id));
+            row.is_some_and(|row| (history.events.len() as i64) < i64::from(row.applied_seq))
+        };
+        let short: Vec<Uuid> = histories
+            .iter()
+            .filter(|history| is_short(history))
+            .map(|history| history.execution_id)
+            .collect();
+        let mut longer = HashMap::new();
+        for ids in short.chunks(ASKED) {
+            let ids = BTreeSet::from_iter(ids.iter().copied());
+            let mut again = self.history.of(ids).await?;
+            while let Some(history) = again.next().await? {
+                longer.insert(history.execution_id, history);
+            }
+        }
+        for history in histories {
+            if let Some(longer) = longer.remove(&history.execution_id) {
+                *history = longer;
+            }
+        }
+        Ok(())
+    }
+
+    /// One workflow's reports and sums. Executions that went on meanwhile are read again.
     async fn put_in_place(&mut self, held: &Held, workflow_id: Uuid) -> Result<()> {
         for _ in 0..ROUNDS {
-            let left = swap::swap(&self.pool, held, self.id, workflow_id).await?;
+            swap::days(&self.pool, held, self.id, workflow_id).await?;
+            let left = db::patiently(async {
+                let mut conn = db::acquire(&self.pool).await?;
+                store::rebuilt::left(&mut conn, held.id, workflow_id, ASKED as i64).await
+            });
+            let left = left.await?;
             if left.is_empty() {
                 return Ok(());
             }
-            let left = BTreeSet::from_iter(left);
-            let mut histories = self.history.of(left).await?;
-            while self.compare(held, &mut histories, false).await? {}
+            let mut histories = self.history.of(BTreeSet::from_iter(left)).await?;
+            while let Some(batch) = batch(&mut histories).await? {
+                let done = Done {
+                    placing: Some(workflow_id),
+                    ..Done::default()
+                };
+                self.compare(held, batch, done).await?;
+            }
         }
-        // Each is right as far as the stream has counted it, but for what was wrong before.
-        tracing::warn!(%workflow_id, "executions went on faster than they could be rebuilt");
-        Ok(())
+        Err(Error::unavailable(
+            "REBUILD_OUTRUN",
+            "executions go on faster than they are rebuilt",
+        ))
     }
 
     async fn note(&self, held: &Held, done: &Done) -> Result<()> {
@@ -150,6 +202,18 @@ impl Rebuilder {
         });
         held_on(noted.await?)
     }
+}
+
+/// As many histories as are compared at once; none at the end.
+async fn batch(histories: &mut Histories) -> Result<Option<Vec<ExecutionEvents>>> {
+    let (mut batch, mut events) = (Vec::new(), 0);
+    while events < BATCH_EVENTS
+        && let Some(history) = histories.next().await?
+    {
+        events += history.events.len();
+        batch.push(history);
+    }
+    Ok((!batch.is_empty()).then_some(batch))
 }
 
 /// Whoever was too slow has been relieved.
@@ -163,30 +227,31 @@ fn held_on(is_held: bool) -> Result<()> {
     ))
 }
 
-/// Keeps the reports that are not what the histories say, as far as they have been counted.
 async fn keep_what_differs(
     conn: &mut PgConnection,
     rebuild_id: Uuid,
     histories: &[ExecutionEvents],
+    rows: &HashMap<Uuid, Row>,
 ) -> Result<()> {
-    let ids: Vec<Uuid> = histories
-        .iter()
-        .map(|history| execution_report_id(history.execution_id))
-        .collect();
-    let rows = store::ledgers::read(conn, &ids).await?;
-    let mut rows: HashMap<Uuid, _> = rows.into_iter().map(|row| (row.id, row)).collect();
-    let (mut ledgers, mut base_seqs) = (Vec::new(), Vec::new());
+    let (mut ledgers, mut base_seqs, mut right) = (Vec::new(), Vec::new(), Vec::new());
     for history in histories {
-        let row = rows.remove(&execution_report_id(history.execution_id));
-        let known = row.as_ref().map(|row| row.applied_seq);
-        let Some(fresh) = anew(history, known)? else {
-            continue;
-        };
-        if row.is_none_or(|row| !says(&row, &fresh)) {
-            ledgers.push(fresh);
-            base_seqs.push(known);
+        let id = execution_report_id(history.execution_id);
+        let row = rows.get(&id);
+        let known = row.map(|row| row.applied_seq);
+        match anew(history, known) {
+            Ok(Some(fresh)) if row.is_none_or(|row| !says(row, &fresh)) => {
+                ledgers.push(fresh);
+                base_seqs.push(known);
+            }
+            Ok(_) => right.push(id),
+            // One execution must not keep all others from being right.
+            Err(error) => {
+                right.push(id);
+                tracing::error!(execution = %history.execution_id, %error, "a history cannot be counted");
+            }
         }
     }
+    store::rebuilt::forget(conn, rebuild_id, &right).await?;
     if ledgers.is_empty() {
         return Ok(());
     }
@@ -203,7 +268,7 @@ fn anew(history: &ExecutionEvents, known: Option<i32>) -> Result<Option<Ledger>>
     Ok(ledger)
 }
 
-fn says(row: &store::ledgers::Row, fresh: &Ledger) -> bool {
+fn says(row: &Row, fresh: &Ledger) -> bool {
     let stored = serde_json::from_str::<serde_json::Value>(&row.metrics);
     let metrics = serde_json::to_value(&fresh.metrics);
     row.workflow_id == fresh.workflow_id

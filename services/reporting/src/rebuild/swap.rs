@@ -1,7 +1,6 @@
-//! Puts a workflow's reports and sums in place.
-//! Invariant: the sums are those of the reports of executions at one moment, at which nobody could change either.
-
-use std::collections::HashMap;
+//! Puts a workflow's reports and sums in place, a day at a time.
+//! Invariant: a day's sums are those of the reports of its executions at one moment, at which nobody could change
+//! either.
 
 use chassis::{Error, Result, db, fail_point};
 use chrono::NaiveDate;
@@ -13,55 +12,56 @@ use crate::projection::fold::Changes;
 use crate::store::rebuilds::{Done, Held};
 use crate::store::{self, EVENTS_REFUSED};
 
-/// Sums that were made without any lock, and the mark that their day had.
-type Prepared = HashMap<NaiveDate, (Uuid, Changes)>;
+/// Reports of executions that are replaced in one transaction: what is left of a day follows in the next.
+const AT_ONCE: i64 = 5000;
 
-/// Returns the executions that have gone on since they were read.
-pub async fn swap(
-    pool: &PgPool,
-    held: &Held,
-    holder: Uuid,
-    workflow_id: Uuid,
-) -> Result<Vec<Uuid>> {
+/// Sums, and the mark that their day had.
+type Prepared = (Uuid, Option<Changes>);
+
+pub async fn days(pool: &PgPool, held: &Held, holder: Uuid, workflow_id: Uuid) -> Result<()> {
     let days = db::patiently(async {
         let mut conn = db::acquire(pool).await?;
         store::days::of_scope(&mut conn, held.id, workflow_id, held.scope).await
     });
-    let days = days.await?;
-    let mut prepared = Prepared::new();
-    for (day, mark) in &days {
-        if mark.is_some()
-            && let Some(sums) = prepare(pool, held.id, workflow_id, *day).await?
-        {
-            prepared.insert(*day, sums);
-        }
-        keep_on(pool, held, holder).await?;
+    for day in days.await? {
+        while !one(pool, held.id, holder, workflow_id, day).await? {}
     }
-    let days: Vec<NaiveDate> = days.into_iter().map(|(day, _)| day).collect();
-    let id = held.id;
-    let swapped = db::transaction(pool, async move |conn| {
-        apply(conn, (id, holder), workflow_id, &days, &prepared).await
+    Ok(())
+}
+
+/// Replaces some reports of a day, and its sums. Returns whether those were all that could be replaced.
+async fn one(
+    pool: &PgPool,
+    rebuild_id: Uuid,
+    holder: Uuid,
+    workflow_id: Uuid,
+    day: NaiveDate,
+) -> Result<bool> {
+    let prepared = prepare(pool, rebuild_id, workflow_id, day).await?;
+    let place = (rebuild_id, workflow_id, day);
+    let placed = db::transaction(pool, async move |conn| {
+        apply(conn, place, holder, prepared.as_ref()).await
     });
-    match swapped.await {
+    match placed.await {
         Err(error) if error.reason() == EVENTS_REFUSED => {
-            let forgotten = db::patiently(async {
-                let mut conn = db::acquire(pool).await?;
-                store::rebuilt::forget_new(&mut conn, id, workflow_id).await
-            });
-            forgotten.await?;
+            db::transaction(pool, async move |conn| {
+                store::rebuilt::forget_new(conn, rebuild_id, workflow_id).await?;
+                store::rebuilds::walk_again(conn, rebuild_id).await
+            })
+            .await?;
             Err(error)
         }
-        swapped => swapped,
+        placed => placed,
     }
 }
 
-/// A day's sums, made without a lock; nothing, if its reports are about to change.
+/// A day's sums, made without any lock; nothing, if its reports are about to change.
 async fn prepare(
     pool: &PgPool,
     rebuild_id: Uuid,
     workflow_id: Uuid,
     day: NaiveDate,
-) -> Result<Option<(Uuid, Changes)>> {
+) -> Result<Option<Prepared>> {
     db::patiently(async {
         let mut snapshot = db::snapshot(pool).await?;
         let mark = store::days::mark_of(&mut snapshot, workflow_id, day).await?;
@@ -76,51 +76,49 @@ async fn prepare(
     .await
 }
 
-async fn keep_on(pool: &PgPool, held: &Held, holder: Uuid) -> Result<()> {
-    let noted = db::patiently(async {
-        let mut conn = db::acquire(pool).await?;
-        store::rebuilds::note(&mut conn, held.id, holder, &Done::default()).await
-    });
-    held_on(noted.await?)
-}
-
 async fn apply(
     conn: &mut PgConnection,
-    (rebuild_id, holder): (Uuid, Uuid),
-    workflow_id: Uuid,
-    days: &[NaiveDate],
-    prepared: &Prepared,
-) -> Result<Vec<Uuid>> {
-    let (replaced, left) = store::rebuilt::put_in_place(conn, rebuild_id, workflow_id).await?;
+    (rebuild_id, workflow_id, day): (Uuid, Uuid, NaiveDate),
+    holder: Uuid,
+    prepared: Option<&Prepared>,
+) -> Result<bool> {
+    let replaced =
+        store::rebuilt::put_in_place(conn, rebuild_id, workflow_id, day, AT_ONCE).await?;
     fail_point!("rebuild.ledgers_placed");
-    let marks = store::days::lock(conn, workflow_id, days).await?;
-    let workflows = vec![workflow_id; days.len()];
-    store::days::mark(conn, &workflows, days, Uuid::now_v7()).await?;
-    let mut sums = Changes::default();
-    for day in days {
-        let own = match prepared.get(day) {
-            Some((mark, sums)) if marks.get(day) == Some(mark) => sums.clone(),
-            _ => sum_up(conn, workflow_id, *day).await?,
-        };
-        sums.0.extend(own.0);
+    let mark = store::days::lock(conn, workflow_id, day).await?;
+    store::days::mark(conn, &[workflow_id], &[day], Uuid::now_v7()).await?;
+    let sums = match prepared {
+        Some((before, sums)) if mark == Some(*before) => sums.clone(),
+        _ => sum_up(conn, workflow_id, day).await?,
+    };
+    let mut changed_figures = 0;
+    if let Some(sums) = sums {
+        changed_figures = store::figures::replace(conn, workflow_id, day, sums).await?;
     }
-    let changed_figures = store::figures::replace(conn, workflow_id, days, sums).await?;
     fail_point!("rebuild.figures_placed");
     let done = Done {
+        placing: Some(workflow_id),
         changed_executions: replaced,
         changed_figures,
         ..Done::default()
     };
     held_on(store::rebuilds::note(conn, rebuild_id, holder, &done).await?)?;
-    Ok(left)
+    Ok(replaced < AT_ONCE)
 }
 
-/// The sums of the executions of a day, from their reports.
-async fn sum_up(conn: &mut PgConnection, workflow_id: Uuid, day: NaiveDate) -> Result<Changes> {
+/// The sums of the executions of a day, from their reports; nothing, if one of these is of an earlier release and
+/// can never be made anew, because its execution has been purged: the sums are then left as they are.
+async fn sum_up(
+    conn: &mut PgConnection,
+    workflow_id: Uuid,
+    day: NaiveDate,
+) -> Result<Option<Changes>> {
     let mut sums = Changes::default();
+    let mut is_whole = true;
     store::rebuilt::for_each_of_day(conn, workflow_id, day, |ledger| {
+        is_whole &= ledger.metrics.workflow_version > 0;
         ledger.contribute(&mut sums).map_err(Error::internal)
     })
     .await?;
-    Ok(sums)
+    Ok(is_whole.then_some(sums))
 }

@@ -34,6 +34,8 @@ impl Recount {
     /// Counts the first `known` events of an execution.
     pub fn add(&mut self, history: &ExecutionEvents, known: usize) {
         let mut arrivals: HashMap<(Uuid, i32), DateTime<Utc>> = HashMap::new();
+        // Another version may have given a step to others.
+        self.group_of.clear();
         for event in history.events.iter().take(known) {
             match event {
                 Event::Started => self.executions(history, |tally| tally.count("total")),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chassis::input::Input;
+use chassis::server::CallerGone;
 use chassis::{Error, Result, Shutdown, db};
 use model::wire::{timestamp, value_from_json};
 use proto::reporting::v1::{
@@ -35,7 +36,12 @@ pub async fn verify(
     let mut input = Input::new();
     let id = input.uuid("id", &request.id);
     input.finish()?;
-    let verified = verifier.verify(id).await?;
+    let gone = CallerGone::current().0;
+    let verified = gone.run_until_cancelled(verifier.verify(id)).await;
+    let verified = verified.unwrap_or_else(|| {
+        let message = "nobody waits for the answer any more";
+        Err(Error::unavailable("CALLER_GONE", message))
+    })?;
     let outcome = if !verified.differences.is_empty() {
         VerifyOutcome::Different
     } else if verified.purged_executions > 0 {

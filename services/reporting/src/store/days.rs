@@ -2,8 +2,6 @@
 //! Invariant: a day's figures change only under its row's lock and with its mark, and are shown only up to a
 //! mark that was read before them.
 
-use std::collections::HashMap;
-
 use chassis::Result;
 use chrono::NaiveDate;
 use sqlx::PgConnection;
@@ -62,14 +60,14 @@ pub async fn mark(
     Ok(())
 }
 
-/// The days of a workflow that have figures or should have some, or reports; with their marks.
+/// The days of a workflow that have figures or should have some, or reports.
 pub async fn of_scope(
     conn: &mut PgConnection,
     rebuild_id: Uuid,
     workflow_id: Uuid,
     scope: Scope,
-) -> Result<Vec<(NaiveDate, Option<Uuid>)>> {
-    let rows = sqlx::query!(
+) -> Result<Vec<NaiveDate>> {
+    let days = sqlx::query_scalar!(
         r#"-- reporting.days_to_rebuild
         with all_days as (
             select day from reporting.days where workflow_id = $2
@@ -81,11 +79,9 @@ pub async fn of_scope(
             union
             select (period_start at time zone 'UTC')::date from reporting.workflow_reports
             where workflow_id = $2 and report_type = 'daily')
-        select a.day as "day!", d.mark as "mark?"
-        from all_days a
-        left join reporting.days d on d.workflow_id = $2 and d.day = a.day
-        where ($3::date is null or a.day >= $3) and ($4::date is null or a.day < $4)
-        order by a.day"#,
+        select day as "day!" from all_days
+        where ($3::date is null or day >= $3) and ($4::date is null or day < $4)
+        order by day"#,
         rebuild_id,
         workflow_id,
         scope.first,
@@ -93,7 +89,7 @@ pub async fn of_scope(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.day, row.mark)).collect())
+    Ok(days)
 }
 
 /// The mark of a day.
@@ -113,24 +109,21 @@ pub async fn mark_of(
     Ok(mark)
 }
 
-/// Locks days of a workflow; returns the marks of those that have one.
+/// Locks a day; returns its mark, if it has one.
 pub async fn lock(
     conn: &mut PgConnection,
     workflow_id: Uuid,
-    days: &[NaiveDate],
-) -> Result<HashMap<NaiveDate, Uuid>> {
-    let rows = sqlx::query!(
-        r#"-- reporting.lock_days
-        select day, mark from reporting.days
-        where workflow_id = $1 and day = any($2)
-        order by day
-        for no key update"#,
+    day: NaiveDate,
+) -> Result<Option<Uuid>> {
+    let mark = sqlx::query_scalar!(
+        r#"-- reporting.lock_day
+        select mark from reporting.days where workflow_id = $1 and day = $2 for no key update"#,
         workflow_id,
-        days
+        day
     )
-    .fetch_all(conn)
+    .fetch_optional(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.day, row.mark)).collect())
+    Ok(mark)
 }
 
 pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
@@ -139,6 +132,10 @@ pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
         r#"-- reporting.list_stale_days
         select workflow_id, day, mark from reporting.days
         where shown is distinct from mark
+            and not exists (
+                select from reporting.rebuilds r
+                where r.replacing_workflow_id = days.workflow_id and r.finished_at is null
+                    and r.held_until > clock_timestamp())
         order by workflow_id, day"#
     )
     .fetch_all(conn)

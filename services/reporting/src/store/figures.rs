@@ -96,16 +96,16 @@ async fn write(conn: &mut PgConnection, columns: &Columns, sums: &Changes) -> Re
     Ok(())
 }
 
-/// Replaces the sums of some days of a workflow; their days must be locked. Returns how many were not as they
+/// Replaces the sums of a day of a workflow; it must be locked. Returns how many were not as they
 /// should have been.
 pub async fn replace(
     conn: &mut PgConnection,
     workflow_id: Uuid,
-    days: &[NaiveDate],
+    day: NaiveDate,
     mut sums: Changes,
 ) -> Result<i64> {
     let mut gone = Vec::new();
-    for stored in of_days_whole(conn, workflow_id, days).await? {
+    for stored in of_day(conn, workflow_id, day).await? {
         match sums.0.entry(stored.key) {
             Entry::Vacant(_) => gone.push(stored.key),
             Entry::Occupied(sum)
@@ -137,20 +137,16 @@ pub async fn replace(
     Ok(i64::try_from(changed).unwrap_or(i64::MAX))
 }
 
-async fn of_days_whole(
-    conn: &mut PgConnection,
-    workflow_id: Uuid,
-    days: &[NaiveDate],
-) -> Result<Vec<Sum>> {
+async fn of_day(conn: &mut PgConnection, workflow_id: Uuid, day: NaiveDate) -> Result<Vec<Sum>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"-- reporting.read_whole_figures
+        r#"-- reporting.read_figures_of_day
         select workflow_id, day, version, kind, key, client_id, from_step_id, group_name,
             figures as "figures: Json<Figures>"
         from reporting.figures
-        where workflow_id = $1 and day = any($2)"#,
+        where workflow_id = $1 and day = $2"#,
         workflow_id,
-        days
+        day
     )
     .fetch_all(conn)
     .await?;

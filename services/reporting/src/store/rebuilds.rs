@@ -78,7 +78,7 @@ pub async fn take(conn: &mut PgConnection, holder: Uuid) -> Result<Option<Held>>
         where id = (
             select id from reporting.rebuilds
             where finished_at is null and held_until < clock_timestamp()
-            order by created_at, id
+            order by held_until, created_at, id
             limit 1
             for no key update skip locked)
         returning id, workflow_id, first_day, end_day, after_started_at, after_execution_id"#,
@@ -100,6 +100,8 @@ pub async fn take(conn: &mut PgConnection, holder: Uuid) -> Result<Option<Held>>
 /// What has been done since the last time.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// The workflow whose days are being replaced.
+    pub placing: Option<Uuid>,
     pub after: Option<(DateTime<Utc>, Uuid)>,
     pub executions: i64,
     pub events: i64,
@@ -119,7 +121,7 @@ pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) 
             after_execution_id = coalesce($4, after_execution_id),
             executions = executions + $5, events = events + $6,
             changed_executions = changed_executions + $7, changed_figures = changed_figures + $8,
-            finished_at = case when $9 then clock_timestamp() end
+            finished_at = case when $9 then clock_timestamp() end, replacing_workflow_id = $10
         where id = $1 and holder = $2 and held_until > clock_timestamp() and finished_at is null"#,
         id,
         holder,
@@ -129,18 +131,20 @@ pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) 
         done.events,
         done.changed_executions,
         done.changed_figures,
-        done.is_finished
+        done.is_finished,
+        done.placing
     )
     .execute(conn)
     .await?;
     Ok(noted.rows_affected() == 1)
 }
 
-/// Lets somebody else go on with it at once.
+/// Lets somebody else go on with it, after a pause in which others come first.
 pub async fn give_back(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Result<()> {
     sqlx::query!(
         r#"-- reporting.give_rebuild_back
-        update reporting.rebuilds set held_until = '-infinity' where id = $1 and holder = $2"#,
+        update reporting.rebuilds set held_until = clock_timestamp() + interval '5 s', replacing_workflow_id = null
+        where id = $1 and holder = $2"#,
         id,
         holder
     )
@@ -154,6 +158,18 @@ pub async fn forget(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!(
         r#"-- reporting.forget_rebuilds
         delete from reporting.rebuilds where finished_at < now() - interval '30 days'"#
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Begins the walk anew: an execution that was read has been purged since, and took others' reports with it.
+pub async fn walk_again(conn: &mut PgConnection, id: Uuid) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.walk_again
+        update reporting.rebuilds set after_started_at = null, after_execution_id = null where id = $1"#,
+        id
     )
     .execute(conn)
     .await?;

@@ -1,6 +1,8 @@
 //! Reports of executions made anew, beside those that are shown, and all that a day's sums are made of.
 //! Invariant: a report is replaced only by one that stands for the same events.
 
+use std::collections::HashSet;
+
 use chassis::Result;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
@@ -47,67 +49,107 @@ pub async fn keep(
     Ok(())
 }
 
-/// Locks the reports of a workflow that are to be replaced, and replaces those that have not gone on since.
-/// Returns how many were, and the executions of the others.
+/// Replaces reports of executions that started on a day, at most `limit`: those that have not gone on since they were
+/// kept, and those that are missing. Returns how many.
 pub async fn put_in_place(
     conn: &mut PgConnection,
     rebuild_id: Uuid,
     workflow_id: Uuid,
-) -> Result<(i64, Vec<Uuid>)> {
-    sqlx::query!(
+    day: NaiveDate,
+    limit: i64,
+) -> Result<i64> {
+    let ids = sqlx::query_scalar!(
         r#"-- reporting.lock_ledgers_to_replace
-        select r.id from reporting.workflow_reports r
-        where r.id in (
-            select id from reporting.rebuilt_ledgers where rebuild_id = $1 and workflow_id = $2)
-        order by r.id
-        for no key update"#,
+        select l.id from reporting.rebuilt_ledgers l
+        left join lateral (
+            select r.id, r.applied_seq from reporting.workflow_reports r where r.id = l.id
+            for no key update) r on true
+        where l.rebuild_id = $1 and l.workflow_id = $2 and l.started_at >= $3 and l.started_at < $4
+            and r.applied_seq is not distinct from l.base_seq
+        order by l.id
+        limit $5"#,
         rebuild_id,
-        workflow_id
+        workflow_id,
+        midnight(day),
+        midnight(day.succ_opt().unwrap_or(day)),
+        limit
     )
     .fetch_all(&mut *conn)
     .await?;
     let replaced = sqlx::query_scalar!(
         r#"-- reporting.replace_ledgers
-        with grown as (
+        with kept as (
+            delete from reporting.rebuilt_ledgers where rebuild_id = $1 and id = any($2) returning *),
+        grown as (
             update reporting.workflow_reports r
             set metrics = l.metrics, period_start = l.started_at, period_end = l.completed_at,
                 applied_seq = l.applied_seq, workflow_id = l.workflow_id
-            from reporting.rebuilt_ledgers l
-            where l.rebuild_id = $1 and l.workflow_id = $2 and r.id = l.id and r.applied_seq = l.base_seq
+            from kept l
+            where r.id = l.id and r.applied_seq = l.base_seq
             returning r.id),
         new as (
             insert into reporting.workflow_reports
                 (id, workflow_id, execution_id, report_type, metrics, period_start, period_end, applied_seq)
             select id, workflow_id, execution_id, 'execution', metrics, started_at, completed_at, applied_seq
-            from reporting.rebuilt_ledgers
-            where rebuild_id = $1 and workflow_id = $2 and base_seq is null
+            from kept
+            where base_seq is null
             order by id
             on conflict (id) do nothing
-            returning id),
-        placed as (select id from grown union all select id from new),
-        gone as (
-            delete from reporting.rebuilt_ledgers l using placed p
-            where l.rebuild_id = $1 and l.id = p.id)
-        select count(*) as "count!" from placed"#,
+            returning id)
+        select count(*) as "count!" from (select id from grown union all select id from new) placed"#,
         rebuild_id,
-        workflow_id
+        &ids
     )
     .fetch_one(&mut *conn)
     .await
     .map_err(refused)?;
-    // What the stream has made or continued meanwhile stays as it is; the latter is to be looked at again.
-    let left = sqlx::query!(
-        r#"-- reporting.forget_outrun_ledgers
-        delete from reporting.rebuilt_ledgers where rebuild_id = $1 and workflow_id = $2
-        returning execution_id, base_seq"#,
+    Ok(replaced)
+}
+
+/// Executions whose reports could not be replaced: the stream has made or continued them since.
+pub async fn left(
+    conn: &mut PgConnection,
+    rebuild_id: Uuid,
+    workflow_id: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        r#"-- reporting.list_rebuilt_ledgers
+        select execution_id from reporting.rebuilt_ledgers
+        where rebuild_id = $1 and workflow_id = $2
+        limit $3"#,
         rebuild_id,
-        workflow_id
+        workflow_id,
+        limit
     )
     .fetch_all(conn)
     .await?;
-    let left = left.into_iter().filter(|row| row.base_seq.is_some());
-    let left = left.map(|row| row.execution_id).collect();
-    Ok((replaced, left))
+    Ok(ids)
+}
+
+/// Drops reports that need not be replaced any more.
+pub async fn forget(conn: &mut PgConnection, rebuild_id: Uuid, ids: &[Uuid]) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.forget_rebuilt_ledgers
+        delete from reporting.rebuilt_ledgers where rebuild_id = $1 and id = any($2)"#,
+        rebuild_id,
+        ids
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Those of some reports whose executions have been purged.
+pub async fn purged(conn: &mut PgConnection, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        r#"-- reporting.list_purged_ledgers
+        select id from reporting.workflow_reports where id = any($1) and execution_id is null"#,
+        ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().collect())
 }
 
 /// Gives up reports that were to be made: an execution among them has been purged since it was read.

@@ -20,15 +20,26 @@ use crate::history::History;
 
 /// Tells the histories it was given, long ones in several messages.
 #[derive(Clone, Default)]
-pub struct Archive(Arc<Mutex<Vec<ExecutionEvents>>>);
+pub struct Archive {
+    told: Arc<Mutex<Vec<ExecutionEvents>>>,
+    /// What only the next request is told.
+    next: Arc<Mutex<Option<Vec<ExecutionEvents>>>>,
+}
 
 impl Archive {
     pub fn of(histories: &[ExecutionEvents]) -> Self {
-        Self(Arc::new(Mutex::new(histories.to_vec())))
+        let archive = Self::default();
+        archive.set(histories);
+        archive
     }
 
     pub fn set(&self, histories: &[ExecutionEvents]) {
-        *self.0.lock().unwrap() = histories.to_vec();
+        *self.told.lock().unwrap() = histories.to_vec();
+    }
+
+    /// Lets the next request be told of an earlier moment.
+    pub fn tell_once(&self, histories: &[ExecutionEvents]) {
+        *self.next.lock().unwrap() = Some(histories.to_vec());
     }
 
     pub async fn history(&self) -> History {
@@ -72,7 +83,13 @@ impl HistoryService for Archive {
         request: Request<StreamHistoryRequest>,
     ) -> Result<Response<Self::StreamHistoryStream>, Status> {
         let asked = request.into_inner();
-        let mut told = self.0.lock().unwrap().clone();
+        if asked.range.is_none() && !(1..=1000).contains(&asked.execution_ids.len()) {
+            return Err(Status::invalid_argument(
+                "execution_ids: wants 1 to 1000 ids",
+            ));
+        }
+        let next = self.next.lock().unwrap().take();
+        let mut told = next.unwrap_or_else(|| self.told.lock().unwrap().clone());
         told.retain(|own| match &asked.range {
             Some(range) => is_within(own, range),
             None => asked.execution_ids.contains(&own.execution_id.to_string()),

@@ -208,6 +208,20 @@ async fn a_rebuild_counts_what_the_stream_counts_and_no_more() {
 }
 
 #[tokio::test]
+async fn executions_that_went_on_since_their_history_was_read_stay_as_they_are() {
+    let histories = [simple(1, 5), simple(2, 7)];
+    let (fixture, archive) = counted(&histories).await;
+    let before = rows(&fixture).await;
+    archive.tell_once(&[part(&histories[0], 0, 2), part(&histories[1], 0, 1)]);
+    let progress = rebuild(&fixture, &archive, Scope::default()).await;
+    assert_eq!(
+        (progress.changed_executions, progress.changed_figures),
+        (0, 0)
+    );
+    assert_eq!(rows(&fixture).await, before);
+}
+
+#[tokio::test]
 async fn an_interrupted_rebuild_goes_on_with_another_replica() {
     let (fixture, archive) = counted(&some()).await;
     let mut conn = fixture.pool.acquire().await.unwrap();
@@ -216,6 +230,9 @@ async fn an_interrupted_rebuild_goes_on_with_another_replica() {
         .unwrap();
     let mut broken = Rebuilder::new(fixture.pool.clone(), super::archive::nobody());
     assert!(broken.step().await.is_err());
+    // It has its turn again after a pause, in which others come first.
+    let free = "update reporting.rebuilds set held_until = '-infinity'";
+    fixture.run(free, &[]).await;
     let mut other = Rebuilder::new(fixture.pool.clone(), archive.history().await);
     assert!(other.step().await.unwrap());
     let progress = rebuilds::progress(&mut conn, id).await.unwrap().unwrap();
