@@ -1,11 +1,13 @@
 //! What is counted: reports equal a recount of the rows, and simulations are in none.
 
-use platform::client::request_id;
+use platform::client::{Session, request_id};
 use proto::execution::v1::{
     ExecutionStatus, ListExecutionsRequest, SimulateWorkflowRequest, StartExecutionRequest,
 };
-use proto::reporting::v1::SummarizeReportsRequest;
-use serde_json::json;
+use proto::reporting::v1::query_figures::Of;
+use proto::reporting::v1::watch_reports_response::Change;
+use proto::reporting::v1::*;
+use serde_json::{Value, json};
 
 use crate::running::{cancel, fail};
 use crate::story::{Acts, Outcome, Story, object, until};
@@ -169,5 +171,64 @@ async fn reports_equal_a_recount() -> Outcome {
             && work.activations == activations)
     })
     .await?;
+    asked(&story, activations).await?;
+    followed_and_exported(admin, &workflow.id).await?;
     story.end().await
+}
+
+/// The same by step, from the day before this one to the day after it.
+async fn asked(story: &Story, activations: i64) -> anyhow::Result<()> {
+    let midnight = "select extract(epoch from date_trunc('day', now(), 'UTC'))::bigint";
+    let midnight = story.recount(midnight).await?;
+    let at = |days: i64| {
+        let seconds = midnight + days * 86_400;
+        Some(prost_types::Timestamp { seconds, nanos: 0 })
+    };
+    let request = QueryReportsRequest {
+        period_start: at(-1),
+        period_end: at(2),
+        group_by: vec![Dimension::Step.into()],
+        ..Default::default()
+    };
+    let mut reports = story.admin.reports.clone();
+    let answer = reports.query_reports(request).await?.into_inner();
+    let work = answer.rows.into_iter().find_map(|row| {
+        let is_it = row.keys.is_some_and(|keys| keys.step_name == "Work");
+        is_it.then_some(row.figures?.of?)
+    });
+    let Some(Of::Steps(work)) = work else {
+        anyhow::bail!("no figures of steps: {work:?}");
+    };
+    assert_eq!(work.activations, activations);
+    Ok(())
+}
+
+/// A watch begins with the reports that an export has, too.
+async fn followed_and_exported(admin: &Session, workflow_id: &str) -> anyhow::Result<()> {
+    let filter = format!("workflow_id = \"{workflow_id}\" AND report_type = \"execution\"");
+    let mut reports = admin.reports.clone();
+    let request = ExportReportsRequest {
+        filter: filter.clone(),
+        format: ReportFormat::Json.into(),
+    };
+    let mut chunks = reports.export_reports(request).await?.into_inner();
+    let mut document = Vec::new();
+    while let Some(message) = chunks.message().await? {
+        document.extend(message.chunk);
+    }
+    let exported: Vec<Value> = serde_json::from_slice(&document)?;
+    assert_eq!(exported.len(), 24);
+
+    let request = WatchReportsRequest { filter };
+    let mut changes = reports.watch_reports(request).await?.into_inner();
+    for _ in 0..exported.len() {
+        let change = changes.message().await?.and_then(|message| message.change);
+        let Some(Change::Report(report)) = change else {
+            anyhow::bail!("no report: {change:?}");
+        };
+        assert!(exported.iter().any(|own| own["id"] == *report.id));
+    }
+    let change = changes.message().await?.and_then(|message| message.change);
+    assert!(matches!(change, Some(Change::CaughtUpAt(_))), "{change:?}");
+    Ok(())
 }

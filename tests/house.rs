@@ -76,6 +76,7 @@ fn is_pure(path: &str) -> bool {
         || path.starts_with("services/execution/src/explain")
         || path.starts_with("services/execution/src/preview")
         || path.starts_with("services/reporting/src/projection")
+        || path.starts_with("services/reporting/src/query")
         || path.starts_with("services/reporting/src/insight")
 }
 

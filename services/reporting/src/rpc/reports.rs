@@ -24,6 +24,7 @@ use proto::reporting::v1::{
     VerifyReportResponse, WatchReportsRequest, WatchReportsResponse,
 };
 use sqlx::PgPool;
+use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -51,6 +52,9 @@ const PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// Entries of each list of a summary.
 const MOST_ENTRIES: usize = 1000;
 
+/// At the same time.
+const QUERIES: usize = 4;
+
 const REPORT_TYPE: Kind = Kind::Word(&["daily", "weekly", "monthly", "execution"]);
 /// What a list, a watch and an export can be restricted to.
 pub const FILTER: &[(&str, Kind)] = &[
@@ -67,6 +71,8 @@ pub struct Reports {
     analyst: Analyst,
     verifier: Verifier,
     shutdown: Shutdown,
+    /// Each may read for seconds, over a connection that counting needs, too: more of them wait for their turn.
+    queries: Semaphore,
     watches: Room,
     exports: Room,
 }
@@ -85,6 +91,7 @@ impl Reports {
             analyst,
             verifier,
             shutdown,
+            queries: Semaphore::new(QUERIES),
             watches: Room::new(WATCHES, "TOO_MANY_WATCHES"),
             exports: Room::new(EXPORTS, "TOO_MANY_EXPORTS"),
         }
@@ -224,6 +231,7 @@ impl ReportService for Reports {
         &self,
         request: Request<QueryReportsRequest>,
     ) -> Result<Response<QueryReportsResponse>, Status> {
+        let _place = self.queries.acquire().await.map_err(Error::internal)?;
         let answer = query::answer(&self.pool, &self.names, request.get_ref());
         Ok(Response::new(answer.await?))
     }

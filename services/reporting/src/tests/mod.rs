@@ -2,6 +2,7 @@
 
 mod analyzing;
 mod archive;
+mod comparing;
 mod exactly_once;
 mod exporting;
 mod materializing;
