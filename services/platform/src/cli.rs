@@ -48,7 +48,7 @@ enum Command {
     Reporting(reporting::Config),
     /// Runs workflows on a running platform and shows the reports.
     Demo(demo::Args),
-    /// Measures the engine on a database of its own, beside what the database can do without it; or the catalog.
+    /// Measures the engine on a database of its own, beside what the database can do without it; or the catalog, or reports.
     Bench(bench::Args),
     /// Fails unless the service at an address serves.
     Health(health::Args),

@@ -11,7 +11,9 @@ mod floor;
 mod limit;
 mod lists;
 mod overload;
+mod past;
 mod proc;
+mod reports;
 mod rows;
 mod scale;
 mod seed;
@@ -68,6 +70,8 @@ enum Part {
     Overload(overload::Args),
     /// Measures how long very many timers take that are due at once.
     Storm(storm::Args),
+    /// Measures how fast reports of a year are made anew, kept up and read.
+    Reports(reports::Args),
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -76,6 +80,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(Part::Scale(args)) => scale::measure(args).await,
         Some(Part::Overload(args)) => overload::measure(args).await,
         Some(Part::Storm(args)) => storm::measure(args).await,
+        Some(Part::Reports(args)) => reports::measure(args).await,
     }
 }
 

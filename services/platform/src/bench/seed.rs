@@ -14,18 +14,23 @@ pub struct Copies {
 }
 
 /// Columns of which a copy has its own: name and expression. `t` is the original, `n` the number of the copy.
-type Own = &'static [(&'static str, &'static str)];
+pub type Own = &'static [(&'static str, &'static str)];
 
-const ID: &str = "bench.id(0, n)";
+/// A table that holds an execution: which rows are one's, and what of them is each copy's own.
+pub type Table = (&'static str, &'static str, Own);
+
+pub const ID: &str = "bench.id(0, n)";
 // The first argument tells the rows of one copy apart: 1 and more are its logs'.
-const LOG_ID: &str = "bench.id(t.seq, n)";
+pub const LOG_ID: &str = "bench.id(t.seq, n)";
 const REPORT_ID: &str = "bench.id(1000, n)";
 const REQUEST_ID: &str = "bench.id(1001, n)";
-const OF_EXECUTION: &str = "execution_id = $1";
-const AT: &str = "bench.at(n)";
+pub const OF_EXECUTION: &str = "execution_id = $1";
+pub const AT: &str = "bench.at(n)";
+/// The first copy is 30 days old; a second passes between two.
+const RECENT: &str = "date_trunc('day', now()) - interval '30 days' + n * interval '1 second'";
 
-/// The tables that hold an execution: which rows are one's, and what of them is each copy's own.
-const TABLES: [(&str, &str, Own); 6] = [
+/// All tables that hold an execution.
+const TABLES: [Table; 6] = [
     (
         "execution.workflow_executions",
         "id = $1",
@@ -99,28 +104,40 @@ const TABLES: [(&str, &str, Own); 6] = [
 /// Writes the copies with all that belongs to them, then does what autovacuum does after a while.
 pub async fn copy(pool: &PgPool, copies: Copies) -> anyhow::Result<()> {
     let mut conn = pool.acquire().await?;
-    functions(&mut conn).await?;
+    functions(&mut conn, RECENT).await?;
+    fill(&mut conn, &TABLES, copies).await
+}
+
+/// The same into some tables. The functions must be there.
+pub async fn fill(conn: &mut PgConnection, tables: &[Table], copies: Copies) -> anyhow::Result<()> {
     let mut tx = conn.begin().await?;
     // The copies refer to what their originals do: checking that again would take most of the time.
     run(&mut tx, "set local session_replication_role = replica").await?;
-    for (table, which, own) in TABLES {
-        insert(&mut tx, (table, which, own), copies).await?;
+    for table in tables {
+        insert(&mut tx, *table, copies).await?;
     }
     tx.commit().await?;
-    for (table, ..) in TABLES {
-        run(&mut conn, &format!("vacuum analyze {table}")).await?;
-    }
-    // What was written is none of the business of what is measured next.
-    run(&mut conn, "checkpoint").await?;
-    Ok(())
+    let names: Vec<&str> = tables.iter().map(|(name, ..)| *name).collect();
+    settle(conn, &names).await
 }
 
-/// Ids are ordered by time, as the engine's are. The first copy is 30 days old; a second passes between two.
-async fn functions(conn: &mut PgConnection) -> anyhow::Result<()> {
+/// What was written is none of the business of what is measured next.
+pub async fn settle(conn: &mut PgConnection, tables: &[&str]) -> anyhow::Result<()> {
+    for table in tables {
+        run(conn, &format!("vacuum analyze {table}")).await?;
+    }
+    run(conn, "checkpoint").await
+}
+
+/// `at` is when copy `n` starts. Ids are ordered by time, as the engine's are.
+pub async fn functions(conn: &mut PgConnection, at: &str) -> anyhow::Result<()> {
+    let starts = format!(
+        "create or replace function bench.at(n bigint) returns timestamptz language sql stable
+         return {at}"
+    );
     for statement in [
         "create schema if not exists bench",
-        "create or replace function bench.at(n bigint) returns timestamptz language sql stable
-         return date_trunc('day', now()) - interval '30 days' + n * interval '1 second'",
+        &starts,
         "create or replace function bench.id(kind int, n bigint) returns uuid language sql stable
          return (lpad(to_hex((extract(epoch from bench.at(n)) * 1000)::bigint), 12, '0') || '7'
              || lpad(to_hex(kind), 3, '0') || '8' || lpad(to_hex(n), 15, '0'))::uuid",
@@ -138,7 +155,7 @@ pub async fn id(pool: &PgPool, copy: u64) -> anyhow::Result<Uuid> {
 
 async fn insert(
     conn: &mut PgConnection,
-    (table, which, own): (&str, &str, Own),
+    (table, which, own): Table,
     copies: Copies,
 ) -> anyhow::Result<()> {
     let columns = sqlx::query(
@@ -172,7 +189,7 @@ async fn insert(
     Ok(())
 }
 
-async fn run(conn: &mut PgConnection, statement: &str) -> anyhow::Result<()> {
+pub async fn run(conn: &mut PgConnection, statement: &str) -> anyhow::Result<()> {
     let statement = AssertSqlSafe(format!("-- bench.seed\n{statement}"));
     sqlx::query(statement).execute(conn).await?;
     Ok(())

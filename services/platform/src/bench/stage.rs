@@ -6,7 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use chassis::auth::ServiceKey;
+use chassis::client::Peer;
+use chassis::config::Common;
 use devkit::{Durability, Folder, Options, Postgres};
+use rustix::process::{Pid, Signal, kill_process};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
@@ -24,7 +28,7 @@ pub struct Stage {
     /// With the rights of the server's owner.
     pub pool: PgPool,
     _postgres: Postgres,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// A service's process.
@@ -39,6 +43,12 @@ impl Drop for Service {
         // It has ended, or does now: the database below it goes next.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Service {
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process), signal)?)
     }
 }
 
@@ -85,7 +95,7 @@ impl Stage {
             admin,
             pool,
             _postgres: postgres,
-            _folder: folder,
+            folder,
         };
         for service in &stage.services {
             let serving = health::until_serving(&service.address);
@@ -106,6 +116,28 @@ impl Stage {
             sessions.push(session.await?);
         }
         Ok(sessions)
+    }
+
+    /// The way by which the platform's own services reach the execution and the reporting service.
+    pub fn peers(&self) -> anyhow::Result<[Peer; 2]> {
+        let common = Common {
+            data_dir: self.folder.path().to_owned(),
+            database_url: None,
+            service_key_file: None,
+        };
+        let key = ServiceKey::load_or_create(&common.service_key_file())?;
+        let [_, execution, reporting] = &self.services;
+        let to = |it: &Service| Peer::connect_lazy(&it.address, key.clone(), "bench");
+        Ok([to(execution)?, to(reporting)?])
+    }
+
+    /// Lets the reporting service stand still, whatever it is at.
+    pub fn halt_reporting(&self) -> anyhow::Result<()> {
+        self.services[2].signal(Signal::STOP)
+    }
+
+    pub fn continue_reporting(&self) -> anyhow::Result<()> {
+        self.services[2].signal(Signal::CONT)
     }
 
     /// The process of the execution service.
