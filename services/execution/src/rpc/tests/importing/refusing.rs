@@ -14,7 +14,7 @@ impl Judge {
         let workflow = a_loop(&world, ["a", "b", "c"]).await.workflow;
         let service = service(&world);
         Self {
-            world: world,
+            world,
             service,
             workflow,
         }
