@@ -149,10 +149,9 @@ fn range(
     if end <= first {
         input.push(end_field, "must be later than period_start");
     } else if first + Months::new(12 * MOST_YEARS) < end {
-        input.push(
-            end_field,
-            format!("must be at most {MOST_YEARS} years after period_start"),
-        );
+        let years = format!("must be at most {MOST_YEARS} years");
+        input.push(start_field, format!("{years} before period_end"));
+        input.push(end_field, format!("{years} after period_start"));
     }
     Some((first, end))
 }
@@ -241,6 +240,10 @@ fn compared(
         }
         Some(With::Range(other)) => {
             let (start, end) = (other.period_start.as_ref(), other.period_end.as_ref());
+            if start.is_none() || end.is_none() {
+                input.push("compare_to.range", "wants period_start and period_end");
+                return None;
+            }
             let (first, end) = range(input, "compare_to.range.", start, end)?;
             let versions = side?.versions.clone();
             Some(Side {

@@ -110,7 +110,7 @@ async fn what_is_wrong_is_named() {
                     with: Some(With::Range(ComparedRange::default())),
                 })
             },
-            "compare_to.range.period_start",
+            "compare_to.range",
         ),
         (|own| against(own, 0), "compare_to.version"),
         (|own| against(own, 1), "versions"),
