@@ -107,8 +107,8 @@ mod tests {
             let of_row = payload.executions.iter();
             seqs.extend(of_row.map(|it| (it.first_seq, it.events.len())));
         }
-        let full = (0..5).map(|part| (1 + 2000 * part, 2000));
-        let want: Vec<_> = full.chain([(10_001, 2), (1, 1)]).collect();
+        let full = (0..12).map(|part| (1 + 800 * part, EVENTS));
+        let want: Vec<_> = full.chain([(9601, 402), (1, 1)]).collect();
         assert_eq!(seqs, want);
     }
 }

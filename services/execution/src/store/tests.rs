@@ -255,7 +255,7 @@ async fn mine_is_what_i_may_decide_now() {
         "task_group = 'chefs', assignees = '{bob@x.org}'",
     )
     .await;
-    let claimed = make_task(&world, line, "held_by = 'clerk-7@x.org'").await;
+    let claimed = make_task(&world, line, "held_by = 'ann@x.org'").await;
     let all = [open, group, named, either, claimed];
     let mut conn = world.pool.acquire().await.unwrap();
     let mut check = async |email: &str, groups: &[&str], want: &[Uuid]| {
@@ -274,7 +274,7 @@ async fn mine_is_what_i_may_decide_now() {
         ids.sort_by_key(|id| all.iter().position(|known| known == id));
         assert_eq!(ids, want, "{email} {groups:?}");
     };
-    check("clerk-7@x.org", &[], &[open, named, claimed]).await;
+    check("ann@x.org", &[], &[open, named, claimed]).await;
     check("bob@x.org", &[], &[open, either]).await;
     check("eve@x.org", &["chefs", "cooks"], &[open, group, either]).await;
     check("eve@x.org", &[], &[open]).await;
