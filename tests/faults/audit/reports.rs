@@ -81,13 +81,13 @@ pub const RULES: &[Rule] = &[
                    cross join lateral jsonb_array_elements_text(coalesce(l.route -> 'taken', '[]')) taken (id)
                    where l.event_seq is not null and taken.id::uuid <> '00000000-0000-0000-0000-000000000000'),
               raw as (
-                  select workflow_id, day, kind, key, sum(total) as total, sum(completed) as completed,
+                  select workflow_id, day, version, kind, key, sum(total) as total, sum(completed) as completed,
                          sum(failed) as failed, sum(cancelled) as cancelled, sum(skipped) as skipped,
                          sum(retries) as retries,
                          coalesce(sum(extract(epoch from time) * 1000000), 0) as time,
                          coalesce(min(extract(epoch from time) * 1000000), 0) as least,
                          coalesce(max(extract(epoch from time) * 1000000), 0) as most
-                    from events group by 1, 2, 3, 4)
+                    from events group by 1, 2, 3, 4, 5)
               select coalesce(raw.kind, d.kind) || ' ' || coalesce(raw.key, d.key) || ' on '
                      || coalesce(raw.day, d.day) || ': ' || coalesce(raw::text, 'nothing') || ' is counted as '
                      || coalesce(d.figures::text, 'nothing')

@@ -18,6 +18,7 @@ pub async fn settled(admin: &PgPool) -> sqlx::Result<String> {
             (select count(*) || ' commands' from execution.commands having count(*) > 0),
             (select count(*) || ' outbox rows' from execution.outbox having count(*) > 0),
             (select count(*) || ' held events' from reporting.held_events having count(*) > 0),
+            (select count(*) || ' rebuilds' from reporting.rebuilds where finished_at is null having count(*) > 0),
             (select count(*) || ' stale days' from reporting.days where shown is distinct from mark having count(*) > 0))",
     )
     .fetch_one(admin)

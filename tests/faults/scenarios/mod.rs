@@ -10,6 +10,7 @@ mod panics;
 mod planted;
 mod points;
 mod races;
+mod rebuilds;
 mod reporting;
 mod restarts;
 mod server;
@@ -93,6 +94,10 @@ pub const ALL: &[Scenario] = &[
     scenario!(
         reporting,
         "reporting killed, away, and fed everything twice by two senders"
+    ),
+    scenario!(
+        rebuilds,
+        "reports spoiled by hand, and a rebuild killed at each of its points"
     ),
     scenario!(
         timers,
