@@ -5,6 +5,7 @@ mod callers;
 mod definitions;
 mod ledger;
 mod people;
+mod streams;
 mod workers;
 
 pub use callers::{input, request_id};
@@ -80,7 +81,7 @@ impl Load {
         let (enough, _) = watch::channel(false);
         let ledger = Arc::new(Ledger::default());
         let mut helpers = JoinSet::new();
-        for n in 0..3 {
+        for n in 0..4 {
             let chance = Chance::part(seed, &format!("worker {n}"));
             let worker = workers::Worker {
                 name: format!("worker-{n}"),
@@ -88,7 +89,11 @@ impl Load {
                 ledger: Arc::clone(&ledger),
                 seed,
             };
-            helpers.spawn(worker.work(chance, watching.clone()));
+            if n % 2 == 0 {
+                helpers.spawn(worker.work(chance, watching.clone()));
+            } else {
+                helpers.spawn(streams::work(worker, chance, watching.clone()));
+            }
         }
         let people = stage.sessions.people.iter().filter(|_| with_people);
         for (n, sessions) in people.enumerate() {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use model::wire::struct_from_json;
+use platform::client::Session;
+use proto::execution::v1::job_answer::Answer;
 use proto::execution::v1::{ActivateJobsRequest, CompleteJobRequest, FailJobRequest, Job};
 use serde_json::json;
 use tokio::sync::watch;
@@ -45,8 +47,7 @@ impl Worker {
                 continue;
             };
             for job in &leased.jobs {
-                let key = job.idempotency_key.clone();
-                *self.ledger.book().effects.entry(key).or_default() += 1;
+                self.begin(job);
             }
             let answers = leased.jobs.into_iter();
             let answers = answers.map(|job| self.answer(job, chance.next()));
@@ -56,57 +57,78 @@ impl Worker {
 
     async fn answer(&self, job: Job, seed: u64) {
         let mut chance = Chance::new(seed);
+        if let Some(answer) = self.answer_to(&job, &mut chance) {
+            self.insist(answer, &mut chance).await;
+        }
+    }
+
+    /// What becomes of an attempt; nothing, if it is forgotten.
+    pub fn answer_to(&self, job: &Job, chance: &mut Chance) -> Option<Answer> {
         let mut luck = Chance::new(self.seed ^ hash(&job.idempotency_key));
-        let activation = activation(&job);
         match luck.below(100) {
-            0..2 => {}
-            2..20 => self.fail(job, &mut chance).await,
+            0..2 => None,
+            2..20 => Some(Answer::Fail(FailJobRequest {
+                job_id: job.id.clone(),
+                worker: self.name.clone(),
+                error_message: "it \u{0} broke".into(),
+                error_code: "BROKEN".into(),
+                no_retry: false,
+                request_id: request_id(chance),
+            })),
             _ => {
-                let again = activation < 3 && luck.percent(40);
-                self.complete(job, again, &mut chance).await;
+                let again = activation(job) < 3 && luck.percent(40);
+                let mark = request_id(chance);
+                let output = json!({ "mark": mark, "again": again });
+                Some(Answer::Complete(CompleteJobRequest {
+                    job_id: job.id.clone(),
+                    worker: self.name.clone(),
+                    output: output.as_object().map(struct_from_json),
+                    request_id: mark,
+                }))
             }
         }
     }
 
-    async fn fail(&self, job: Job, chance: &mut Chance) {
-        let request = FailJobRequest {
-            job_id: job.id,
-            worker: self.name.clone(),
-            error_message: "it \u{0} broke".into(),
-            error_code: "BROKEN".into(),
-            no_retry: false,
-            request_id: request_id(chance),
-        };
-        let call = |session: platform::client::Session| {
-            let request = request.clone();
-            async move { session.jobs.clone().fail_job(request).await }
-        };
+    /// Gives an answer by a call of its own, again and again while it may not have arrived.
+    pub async fn insist(&self, answer: Answer, chance: &mut Chance) {
         let own = (&self.sessions, chance);
-        let _: Result<_, Fate> = self.ledger.insist(("fail", LEASE), own, call).await;
+        match &answer {
+            Answer::Complete(request) => {
+                let call = |session: Session| {
+                    let request = request.clone();
+                    async move { session.jobs.clone().complete_job(request).await }
+                };
+                let told: Result<_, Fate> =
+                    self.ledger.insist(("complete", LEASE), own, call).await;
+                if told.is_ok() {
+                    self.note(&answer);
+                }
+            }
+            Answer::Fail(request) => {
+                let call = |session: Session| {
+                    let request = request.clone();
+                    async move { session.jobs.clone().fail_job(request).await }
+                };
+                let _: Result<_, Fate> = self.ledger.insist(("fail", LEASE), own, call).await;
+            }
+            _ => unreachable!("workers complete and fail"),
+        }
     }
 
-    async fn complete(&self, job: Job, again: bool, chance: &mut Chance) {
-        let mark = request_id(chance);
-        let output = json!({ "mark": mark, "again": again });
-        let request = CompleteJobRequest {
-            job_id: job.id.clone(),
-            worker: self.name.clone(),
-            output: output.as_object().map(struct_from_json),
-            request_id: mark.clone(),
-        };
-        let call = |session: platform::client::Session| {
-            let request = request.clone();
-            async move { session.jobs.clone().complete_job(request).await }
-        };
-        let own = (&self.sessions, chance);
-        let completed: Result<_, Fate> = self.ledger.insist(("complete", LEASE), own, call).await;
-        if completed.is_ok() {
-            let job = job.id;
-            self.ledger
-                .book()
-                .completions
-                .push(Completion { job, mark });
+    /// It was told OK.
+    pub fn note(&self, answer: &Answer) {
+        if let Answer::Complete(request) = answer {
+            self.ledger.book().completions.push(Completion {
+                job: request.job_id.clone(),
+                mark: request.request_id.clone(),
+            });
         }
+    }
+
+    /// Work begins.
+    pub fn begin(&self, job: &Job) {
+        let key = job.idempotency_key.clone();
+        *self.ledger.book().effects.entry(key).or_default() += 1;
     }
 }
 
@@ -116,6 +138,6 @@ fn activation(job: &Job) -> u32 {
     part.and_then(|part| part.parse().ok()).unwrap_or(u32::MAX)
 }
 
-fn duration(duration: Duration) -> prost_types::Duration {
+pub fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration::try_from(duration).expect("a few seconds")
 }

@@ -6,6 +6,7 @@ mod clocks;
 mod endurance;
 mod frozen;
 mod generated;
+mod overload;
 mod panics;
 mod planted;
 mod points;
@@ -103,6 +104,7 @@ pub const ALL: &[Scenario] = &[
         timers,
         "a storm of timers in one second, and a kill in the middle"
     ),
+    scenario!(overload, "ten times as many starts as can be done"),
     scenario!(panics, "a panic in each background loop"),
     scenario!(
         planted,

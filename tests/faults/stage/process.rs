@@ -124,6 +124,16 @@ impl Process {
         Ok(status)
     }
 
+    /// The most that this life of it has held in memory, in bytes.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let pid = self.child.as_ref().context("it runs")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kibibytes: u64 = kibibytes.context("the kernel tells it")?.trim().parse()?;
+        Ok(kibibytes * 1024)
+    }
+
     /// Everything that it has said in all its lives.
     pub fn log(&self) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
