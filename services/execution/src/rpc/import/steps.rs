@@ -35,9 +35,10 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// Logs tell names. A key may have been made from another step's name: `decide` from "Decide".
     fn find(&self, called: &str) -> Option<usize> {
         let by_id = || self.graph.node_of(Uuid::try_parse(called).ok()?);
-        let known = self.keys.get(called).or_else(|| self.names.get(called));
+        let known = self.names.get(called).or_else(|| self.keys.get(called));
         known.copied().or_else(by_id)
     }
 }
@@ -55,7 +56,7 @@ pub(super) fn read(
         let version = steps.graph.definition.version;
         let wrong = match sent.step.is_empty() {
             true => "is required".to_owned(),
-            false => format!("is no key, name or id of a step in version {version}"),
+            false => format!("is no name, key or id of a step in version {version}"),
         };
         input.push(field("step"), wrong);
     }

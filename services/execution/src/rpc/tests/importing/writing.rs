@@ -177,6 +177,22 @@ async fn history_equals_what_was_sent() {
 }
 
 #[tokio::test]
+async fn logs_call_steps_by_their_names_first() {
+    let world = World::new().await;
+    // The first step's key is the second one's name, as if made from "A".
+    let it = a_loop(&world, ["A", "a", "c"]).await;
+    let service = service(&world);
+    let steps = vec![done("a", 1), done("A", 2), done("b", 3)];
+    let response = answer(&service, of(it.workflow, vec![case("1", steps)])).await;
+    assert_eq!(counts(&response), (1, 0, 0), "{:?}", response.failures);
+    let sql = "select s.key from execution.execution_logs l join catalog.workflow_steps s on s.id = l.step_id
+                order by l.seq";
+    let rows = world.rows(sql).await;
+    let keys: Vec<_> = rows.iter().map(|row| row["key"].as_str()).collect();
+    assert_eq!(keys, [Some("b"), Some("a"), Some("b")]);
+}
+
+#[tokio::test]
 async fn case_that_the_database_refuses_fails_alone() {
     let world = World::new().await;
     let it = a_loop(&world, ["a", "b", "c"]).await;
