@@ -73,7 +73,10 @@ pub async fn measure(args: &Args) -> anyhow::Result<()> {
     let workflow = apply(&sessions[0], &chain(args.steps)).await?;
     let approvals = apply(&sessions[0], include_str!("waits.yaml")).await?;
     drive::steps(&sessions, &workflow, 1000, IN_FLIGHT).await?;
-    let peak = drive::steps(&sessions, &workflow, 5000, IN_FLIGHT).await?;
+    let short = drive::steps(&sessions, &workflow, 1000, IN_FLIGHT).await?;
+    // For as long as the flood: what can be carried for a moment is more.
+    let as_long = short.rate() * args.seconds as f64;
+    let peak = drive::steps(&sessions, &workflow, as_long as usize, IN_FLIGHT).await?;
     let alone = drive::steps(&sessions, &workflow, 200, 1).await?;
     let before = proc::memory(stage.execution());
     say(&format!(
