@@ -22,6 +22,9 @@ use crate::store::imports;
 pub use arrivals::logs;
 use rows::Rows;
 
+/// Logs of one transaction; a case with more has one of its own.
+const LOGS: usize = 10_000;
+
 /// What the cases are cases of.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -92,7 +95,7 @@ pub async fn settle(
     let target = Arc::new(target);
     let mut settled = Vec::with_capacity(cases.len());
     // Halves of what the database refuses, until the culprit is alone.
-    let mut todo: Vec<Arc<[(usize, Case)]>> = vec![cases.into()];
+    let mut todo: Vec<Arc<[(usize, Case)]>> = runs(cases);
     while let Some(cases) = todo.pop() {
         match transact(pool, &target, &cases).await {
             Ok(outcomes) => settled.extend(cases.iter().map(|(at, _)| *at).zip(outcomes)),
@@ -107,6 +110,22 @@ pub async fn settle(
         }
     }
     Ok(settled)
+}
+
+/// The cases of a transaction each, the last ones first: some logs, and one case at least.
+fn runs(cases: Vec<(usize, Case)>) -> Vec<Arc<[(usize, Case)]>> {
+    let (mut runs, mut run, mut logs) = (Vec::new(), Vec::new(), 0);
+    for case in cases {
+        logs += case.1.logs.len();
+        run.push(case);
+        if logs >= LOGS {
+            runs.push(std::mem::take(&mut run).into());
+            logs = 0;
+        }
+    }
+    runs.push(run.into());
+    runs.reverse();
+    runs
 }
 
 async fn transact(

@@ -217,8 +217,8 @@ impl Repair {
     }
 }
 
-/// What can never be applied is parked under an id of the execution.
-async fn apply(pool: &PgPool, histories: Vec<Arc<ExecutionEvents>>) -> Result<()> {
+/// Counts what has not been counted yet. What can never be applied is parked under an id of the execution.
+pub async fn apply(pool: &PgPool, histories: Vec<Arc<ExecutionEvents>>) -> Result<()> {
     let rows: Vec<Row> = histories
         .into_iter()
         .map(|events| Row {

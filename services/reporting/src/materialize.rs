@@ -65,18 +65,24 @@ impl Materializer {
             let mut conn = db::acquire(&self.pool).await?;
             let now = db::now(&mut conn).await?;
             let held = store::held::older_than(&mut conn, now, MOST_HELD).await?;
-            Ok((now, store::days::stale(&mut conn).await?, held))
+            // Whichever replica has moved it: the lag is that of the reports.
+            let complete_through = store::watermark::read(&mut conn).await?;
+            if let Some(complete_through) = complete_through {
+                self.lag.record_shown(now, complete_through);
+            }
+            Ok((store::days::stale(&mut conn).await?, held))
         });
-        let (now, stale, held) = look.await?;
+        let (stale, held) = look.await?;
         self.lag.record_backlog(stale.len(), held.len());
+        let (waiting, stale): (Vec<_>, Vec<_>) = stale.into_iter().partition(|day| day.is_replaced);
         for days in stale.chunks(DAYS).map(<[_]>::to_vec) {
             db::transaction(&self.pool, async move |conn| write(conn, &days).await).await?;
         }
-        if complete > self.shown && db::patiently(self.shows(&stale, &held)).await? {
+        if waiting.is_empty()
+            && complete > self.shown
+            && db::patiently(self.shows(&stale, &held)).await?
+        {
             db::patiently(self.advance(complete)).await?;
-        }
-        if let Some(shown) = self.shown {
-            self.lag.record_shown(now, shown);
         }
         Ok(())
     }

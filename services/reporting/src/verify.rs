@@ -23,8 +23,9 @@ use crate::store::rebuilds::Scope;
 use crate::store::rebuilt::Counted;
 use crate::store::reports::Report;
 
-/// Executions of one report.
+/// Executions of one report, and their events: every duration is kept until the quantiles are known.
 const MOST_EXECUTIONS: i64 = 1_000_000;
+const MOST_EVENTS: i64 = 10_000_000;
 /// Reports that are verified at once: each takes up to some hundred megabytes.
 const AT_ONCE: usize = 2;
 /// How long to wait for the stream before an event that is not counted is a difference.
@@ -163,9 +164,11 @@ impl Verifier {
                 None => of_execution(&mut snapshot, report).await?,
             };
             snapshot.commit().await?;
-            if subject.counted.len() as i64 > MOST_EXECUTIONS {
-                let message =
-                    format!("it has more than {MOST_EXECUTIONS} executions: verify its days");
+            let events = subject.counted.iter().map(|own| i64::from(own.applied_seq));
+            if subject.counted.len() as i64 > MOST_EXECUTIONS || events.sum::<i64>() > MOST_EVENTS {
+                let message = format!(
+                    "it has more than {MOST_EXECUTIONS} executions or {MOST_EVENTS} events: verify its days"
+                );
                 return Err(Error::precondition("REPORT_TOO_LARGE", message));
             }
             Ok(subject)

@@ -64,6 +64,13 @@ pub const RULES: &[Rule] = &[
                          case when status = 'COMPLETED' then completed_at - started_at end as time
                     from execution.workflow_executions where not simulation
                   union all
+                  select workflow_id, (started_at at time zone 'UTC')::date, workflow_version, 'hour',
+                         lpad(to_hex(extract(hour from started_at at time zone 'UTC')::integer), 32, '0')::uuid, 1,
+                         (status = 'COMPLETED')::integer, (status = 'FAILED')::integer,
+                         (status = 'CANCELLED')::integer, 0, 0,
+                         case when status = 'COMPLETED' then completed_at - started_at end
+                    from execution.workflow_executions where not simulation
+                  union all
                   select e.workflow_id, (e.started_at at time zone 'UTC')::date, e.workflow_version, 'step', l.step_id,
                          (not l.will_retry)::integer, (l.status = 'COMPLETED')::integer,
                          (l.status = 'FAILED' and not l.will_retry)::integer, 0, (l.status = 'SKIPPED')::integer,
@@ -92,7 +99,7 @@ pub const RULES: &[Rule] = &[
                      || coalesce(raw.day, d.day) || ': ' || coalesce(raw::text, 'nothing') || ' is counted as '
                      || coalesce(d.figures::text, 'nothing')
                 from raw
-                full join (select * from reporting.figures where kind in ('execution', 'step', 'transition')) d
+                full join (select * from reporting.figures where kind <> 'group') d
                      on d.workflow_id = raw.workflow_id and d.day = raw.day and d.version = raw.version
                      and d.kind = raw.kind and d.key = raw.key
                where raw.key is null or d.key is null

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use platform::client::Session;
+use platform::client::{Services, Session};
 use proto::execution::v1::StartExecutionRequest;
 use tokio::task::JoinSet;
 use tonic::Code;
@@ -17,8 +17,10 @@ use crate::load::{self, Fate, Kind, Ledger, Load};
 use crate::stage::{Props, until};
 use crate::table::Row;
 
+/// Each carries only so many calls at once.
+const CONNECTIONS: usize = 16;
 /// Callers at once of the load that can be carried.
-const CARRIED: usize = 64;
+const CARRIED: usize = 256;
 /// Callers set off together, so often.
 const TICK: Duration = Duration::from_millis(10);
 /// Callers that wait at once at most.
@@ -37,8 +39,14 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let stage = call.stage(&props).await?;
     let load = Load::helpers(&stage, call.seed);
     let definitions = load::publish(&stage.sessions, &[Kind::Steps]).await?;
+    let admin = &stage.sessions.admin[0];
+    let addresses = (&stage.catalog.address, &stage.executions[0].address);
+    let connections = (0..CONNECTIONS).map(|_| {
+        let services = Services::at(addresses.0, addresses.1, &stage.reporting.address)?;
+        Ok(services.bearing("flood", admin.token.clone())?)
+    });
     let mut callers = Callers {
-        session: stage.sessions.admin[0].clone(),
+        sessions: connections.collect::<anyhow::Result<_>>()?,
         ledger: Arc::clone(&load.ledger),
         workflow_id: definitions[0].workflow_id.clone(),
         chance: call.chance(),
@@ -53,7 +61,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let shed = load.ledger.book().starts.iter().filter(shed).count();
     ensure!(
         shed > 0,
-        "{rate:.0} starts/s can be carried, and none of ten times as many was refused"
+        "{rate:.0} starts/s can be carried, and of {MOST} at once and ten times as many none was refused"
     );
     let memory = stage.executions[0].peak_memory()?;
     ensure!(memory <= MEMORY, "it needed {memory} bytes");
@@ -62,7 +70,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
 }
 
 struct Callers {
-    session: Session,
+    sessions: Vec<Session>,
     ledger: Arc<Ledger>,
     workflow_id: String,
     chance: Chance,
@@ -80,7 +88,8 @@ impl Callers {
             request_id: mark.clone(),
             ..StartExecutionRequest::default()
         };
-        let (mut executions, ledger) = (self.session.executions.clone(), Arc::clone(&self.ledger));
+        let session = self.chance.pick(&self.sessions);
+        let (mut executions, ledger) = (session.executions.clone(), Arc::clone(&self.ledger));
         async move {
             let answer = ledger
                 .call("start", executions.start_execution(request))
@@ -108,7 +117,7 @@ impl Callers {
         Ok(f64::from(done) / begun.elapsed().as_secs_f64())
     }
 
-    /// Returns how many called.
+    /// As many as can wait come at once, and then so many a second. Returns how many called.
     async fn flood(&mut self, rate: f64, time: Duration) -> anyhow::Result<u64> {
         let (begun, before) = (Instant::now(), self.begun);
         let mut came: u64 = 0;
@@ -116,7 +125,7 @@ impl Callers {
         let mut ticks = tokio::time::interval(TICK);
         while begun.elapsed() < time {
             ticks.tick().await;
-            let due = begun.elapsed().as_secs_f64() * rate;
+            let due = MOST as f64 + begun.elapsed().as_secs_f64() * rate;
             while (came as f64) < due && waiting.len() < MOST {
                 waiting.spawn(self.next());
                 came += 1;

@@ -1,5 +1,5 @@
 //! kill -9 at every point where something is committed, answered, sent or acknowledged. Invariant: every fail point in
-//! the source is in one of these lists, and is reached.
+//! the source is in one of these lists or in another scenario's, and is reached.
 
 use std::time::{Duration, Instant};
 

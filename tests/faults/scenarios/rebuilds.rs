@@ -4,12 +4,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use proto::reporting::v1::RebuildReportsRequest;
+use proto::reporting::v1::{RebuildReportsRequest, VerifyOutcome, VerifyReportRequest};
 use sqlx::Executor;
+use uuid::Uuid;
 
-use super::Call;
+use super::{Call, PATIENCE};
+use crate::audit;
 use crate::load::Load;
-use crate::stage::{Props, Stage};
+use crate::stage::{Props, Stage, until};
 use crate::table::Row;
 
 /// In the order in which a rebuild passes them.
@@ -49,7 +51,37 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
         killed_everywhere(&mut stage).await?;
     }
     let faults = rounds * (POINTS.len() as u64 + 1);
-    call.finish(stage, load, (faults, Instant::now())).await
+    let (mut load, last_fault) = (load, Instant::now());
+    load.stop_starting();
+    load.all_started().await?;
+    let settled = audit::until_settled(&stage.admin, last_fault, PATIENCE).await?;
+    let ledger = load.end().await?;
+    let wrong = differing(&stage).await?;
+    let mut row = call.close(stage, &ledger, faults, settled).await?;
+    row.violations.extend(wrong);
+    Ok(row)
+}
+
+/// What the platform itself finds wrong with its reports of days, weeks and months.
+async fn differing(stage: &Stage) -> anyhow::Result<Vec<String>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from reporting.workflow_reports where report_type <> 'execution'",
+    )
+    .fetch_all(&stage.admin)
+    .await?;
+    let admin = stage.sessions.admin.first().context("there is a replica")?;
+    let mut found = Vec::new();
+    for id in ids {
+        let request = VerifyReportRequest { id: id.to_string() };
+        let verified = admin.reports.clone().verify_report(request).await?;
+        let verified = verified.into_inner();
+        if verified.outcome() != VerifyOutcome::Equal {
+            found.push(format!(
+                "report {id} is not what it should be: {verified:?}"
+            ));
+        }
+    }
+    Ok(found)
 }
 
 async fn killed_everywhere(stage: &mut Stage) -> anyhow::Result<()> {
@@ -69,7 +101,14 @@ async fn killed_everywhere(stage: &mut Stage) -> anyhow::Result<()> {
         stage.admin.execute(RELEASE).await?;
     }
     stage.reporting.start()?;
-    stage.reporting.serving().await
+    stage.reporting.serving().await?;
+    // What is spoiled while a rebuild is at it is not what it was asked to make right.
+    until("the rebuild is over", PATIENCE, async || {
+        let open = "select exists (select from reporting.rebuilds where finished_at is null)";
+        let open: bool = sqlx::query_scalar(open).fetch_one(&stage.admin).await?;
+        Ok(!open)
+    })
+    .await
 }
 
 /// Asks for a rebuild of everything, and leaves.

@@ -118,6 +118,23 @@ async fn nothing_goes_that_reporting_may_still_ask_for() {
 }
 
 #[tokio::test]
+async fn imported_executions_stay_as_long_after_their_import() {
+    let world = World::new().await;
+    let line = world.line(1).await;
+    world.jobs(line, "pack", 2).await;
+    end(&world, "1, 2", "400 days").await;
+    world
+        .run(
+            "insert into execution.imports (execution_id, content_hash, imported_at)
+             select id, '', now() - make_interval(days => 20 * (metadata -> 'inputData' ->> 'n')::int)
+               from execution.workflow_executions",
+        )
+        .await;
+    pass(&world.pool, POLICY).await.unwrap();
+    assert_eq!(left(&world).await, [1]);
+}
+
+#[tokio::test]
 async fn batches_are_bounded_by_executions_and_by_logs() {
     let world = World::new().await;
     let line = world.line(1).await;

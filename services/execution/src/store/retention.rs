@@ -16,7 +16,7 @@ pub struct Horizons {
 
 /// What must have been over before which instant, on the database's clock. Reporting reads the history of an
 /// execution until it has got all its events: those wait in the outbox, and are an hour older at most than
-/// the row that tells them.
+/// the row that tells them; of imported ones, which ended long ago, that is so of their import.
 pub async fn horizons(
     conn: &mut PgConnection,
     days: Option<i32>,
@@ -63,6 +63,8 @@ macro_rules! purge {
                 + r#"
                    and status in ('COMPLETED', 'FAILED', 'CANCELLED')
                    and started_at < $1 and completed_at < $1
+                   and not exists (select from execution.imports i
+                                    where i.execution_id = workflow_executions.id and i.imported_at >= $1)
                    and ($2::timestamptz is null or (started_at, id) > ($2, $3::uuid))
                  order by started_at, id
                  limit $4

@@ -16,10 +16,6 @@ use super::phase::{Phase, Phases, in_millis};
 pub struct PeriodMetrics {
     #[serde(flatten)]
     pub executions: Executions,
-    pub min_execution_time: Option<Millis>,
-    pub max_execution_time: Option<Millis>,
-    pub p90_execution_time: Option<Millis>,
-    pub p99_execution_time: Option<Millis>,
     /// Where the time of all steps went.
     #[serde(with = "in_millis")]
     pub phases: Phases,
@@ -42,8 +38,12 @@ pub struct Executions {
     pub running_executions: u64,
     pub success_rate: Option<f64>,
     pub average_execution_time: Option<Millis>,
+    pub min_execution_time: Option<Millis>,
+    pub max_execution_time: Option<Millis>,
     pub p50_execution_time: Option<Millis>,
+    pub p90_execution_time: Option<Millis>,
     pub p95_execution_time: Option<Millis>,
+    pub p99_execution_time: Option<Millis>,
     pub targets_met: u64,
     pub targets_missed: u64,
 }
@@ -143,7 +143,6 @@ impl Sums {
     }
 
     pub fn metrics(&self) -> PeriodMetrics {
-        let times = Durations::of(&self.executions.times, self.executions.completed);
         let mut all_steps = Figures::default();
         for step in self.steps.values() {
             all_steps.incidents += step.incidents;
@@ -154,10 +153,6 @@ impl Sums {
         let groups = self.groups.iter();
         PeriodMetrics {
             executions: Executions::of(&self.executions),
-            min_execution_time: times.min,
-            max_execution_time: times.max,
-            p90_execution_time: times.p90,
-            p99_execution_time: times.p99,
             phases: all_steps.phases,
             incidents: all_steps.incidents,
             average_incident_time: incident_time(&all_steps),
@@ -203,8 +198,12 @@ impl Executions {
             running_executions: figures.running(),
             success_rate: rate(figures.completed, figures.completed + figures.failed),
             average_execution_time: times.average,
+            min_execution_time: times.min,
+            max_execution_time: times.max,
             p50_execution_time: times.p50,
+            p90_execution_time: times.p90,
             p95_execution_time: times.p95,
+            p99_execution_time: times.p99,
             targets_met: figures.targets_met,
             targets_missed: figures.targets_missed,
         }

@@ -1,11 +1,13 @@
 //! Makes reports anew from history, while events go on coming. What differs is gathered beside what is shown, and
 //! then put in place day by day, each with its sums.
 //! Invariant: a report is replaced only by one that stands for the same events, so what a rebuild counts is what
-//! the stream has counted; and a rebuild is not over while a report is left that was not right.
+//! the stream has counted; and a rebuild is not over while a report is left that was not right. A history that
+//! nobody can count is told in the log, and its report stays.
 
 mod swap;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::{Error, Result, db, fail_point};
@@ -14,7 +16,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::history::{Histories, History};
+use crate::history::{self, Histories, History};
 use crate::projection::fold::{Changes, Ledger, fold};
 use crate::projection::period::execution_report_id;
 use crate::store;
@@ -126,7 +128,9 @@ impl Rebuilder {
             let mut conn = db::acquire(&self.pool).await?;
             store::ledgers::read(&mut conn, &ids).await
         });
-        let rows: HashMap<Uuid, Row> = look.await?.into_iter().map(|row| (row.id, row)).collect();
+        let mut rows: HashMap<Uuid, Row> =
+            look.await?.into_iter().map(|row| (row.id, row)).collect();
+        self.count_on(&histories, &mut rows).await?;
         self.read_on(&mut histories, &rows).await?;
         let (id, holder) = (held.id, self.id);
         db::keyed_transaction(&self.pool, async move |conn| {
@@ -134,6 +138,34 @@ impl Rebuilder {
             held_on(store::rebuilds::note(conn, id, holder, &done).await?)
         })
         .await
+    }
+
+    /// Counts the events that reports have not come to yet: the stream may have lost them for good, and if it is
+    /// about to bring them, they count once all the same.
+    async fn count_on(
+        &self,
+        histories: &[ExecutionEvents],
+        rows: &mut HashMap<Uuid, Row>,
+    ) -> Result<()> {
+        let is_behind = |history: &&ExecutionEvents| {
+            let row = rows.get(&execution_report_id(history.execution_id));
+            row.is_some_and(|row| i64::from(row.applied_seq) < history.events.len() as i64)
+        };
+        let behind: Vec<_> = histories.iter().filter(is_behind).cloned().collect();
+        if behind.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = behind
+            .iter()
+            .map(|history| execution_report_id(history.execution_id))
+            .collect();
+        history::apply(&self.pool, behind.into_iter().map(Arc::new).collect()).await?;
+        let look = db::patiently(async {
+            let mut conn = db::acquire(&self.pool).await?;
+            store::ledgers::read(&mut conn, &ids).await
+        });
+        rows.extend(look.await?.into_iter().map(|row| (row.id, row)));
+        Ok(())
     }
 
     /// Reads histories again that had not come as far as their reports: the executions have gone on since they

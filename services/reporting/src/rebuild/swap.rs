@@ -45,8 +45,8 @@ async fn one(
     match placed.await {
         Err(error) if error.reason() == EVENTS_REFUSED => {
             db::transaction(pool, async move |conn| {
-                store::rebuilt::forget_new(conn, rebuild_id, workflow_id).await?;
-                store::rebuilds::walk_again(conn, rebuild_id).await
+                held_on(store::rebuilds::walk_again(conn, rebuild_id, holder).await?)?;
+                store::rebuilt::forget_new(conn, rebuild_id, workflow_id).await
             })
             .await?;
             Err(error)
@@ -85,9 +85,12 @@ async fn apply(
     let replaced =
         store::rebuilt::put_in_place(conn, rebuild_id, workflow_id, day, AT_ONCE).await?;
     fail_point!("rebuild.ledgers_placed");
+    let is_last = replaced < AT_ONCE;
     let mark = store::days::lock(conn, workflow_id, day).await?;
     store::days::mark(conn, &[workflow_id], &[day], Uuid::now_v7()).await?;
     let sums = match prepared {
+        // Until all its reports are replaced a day's sums stay as they were.
+        _ if !is_last => None,
         Some((before, sums)) if mark == Some(*before) => sums.clone(),
         _ => sum_up(conn, workflow_id, day).await?,
     };
@@ -103,7 +106,7 @@ async fn apply(
         ..Done::default()
     };
     held_on(store::rebuilds::note(conn, rebuild_id, holder, &done).await?)?;
-    Ok(replaced < AT_ONCE)
+    Ok(is_last)
 }
 
 /// The sums of the executions of a day, from their reports; nothing, if one of these is of an earlier release and

@@ -124,13 +124,6 @@ impl Recount {
     /// What the report of a period should say.
     pub fn period(&self) -> Value {
         let mut told = executions(&self.all);
-        let more = json!({
-            "minExecutionTime": self.all.least(),
-            "maxExecutionTime": self.all.most(),
-            "p90ExecutionTime": self.all.percentile(90),
-            "p99ExecutionTime": self.all.percentile(99),
-        });
-        told.extend(object(more));
         let mut whole = Tally::default();
         for step in self.steps.values() {
             for (phase, micros) in &step.phases {
@@ -231,8 +224,12 @@ fn executions(tally: &Tally) -> Map<String, Value> {
         "runningExecutions": count("total") - over - count("cancelled"),
         "successRate": share(count("completed"), over),
         "averageExecutionTime": tally.average(),
+        "minExecutionTime": tally.least(),
+        "maxExecutionTime": tally.most(),
         "p50ExecutionTime": tally.percentile(50),
+        "p90ExecutionTime": tally.percentile(90),
         "p95ExecutionTime": tally.percentile(95),
+        "p99ExecutionTime": tally.percentile(99),
         "targetsMet": count("targetsMet"),
         "targetsMissed": count("targetsMissed"),
     }))

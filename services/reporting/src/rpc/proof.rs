@@ -12,22 +12,20 @@ use proto::reporting::v1::{
     VerifyReportRequest, VerifyReportResponse,
 };
 use sqlx::PgPool;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use uuid::Uuid;
 
 use super::reports::day;
+use super::streams::{self, Reader, Room, Sent};
 use crate::recount::Difference;
 use crate::store;
 use crate::store::rebuilds::Scope;
 use crate::verify::Verifier;
 
 const MOST_DIFFERENCES: usize = 1000;
+/// Callers that are told of rebuilds at once.
+pub const REBUILDS: usize = 20;
 /// Between two looks at a rebuild.
 const PAUSE: Duration = Duration::from_millis(500);
-
-type Sent = Result<RebuildReportsResponse, Status>;
 
 pub async fn verify(
     verifier: &Verifier,
@@ -76,10 +74,10 @@ fn difference(own: Difference) -> ReportDifference {
 
 pub async fn rebuild(
     pool: &PgPool,
-    shutdown: &Shutdown,
+    (shutdown, room): (&Shutdown, &Room),
     requested_by: String,
     request: &RebuildReportsRequest,
-) -> Result<ReceiverStream<Sent>> {
+) -> Result<Sent<RebuildReportsResponse>> {
     let mut input = Input::new();
     let scope = Scope {
         workflow_id: input.optional_uuid("workflow_id", &request.workflow_id),
@@ -91,29 +89,20 @@ pub async fn rebuild(
         input.push("period_end", "must be later than period_start");
     }
     input.finish()?;
+    let place = room.enter()?;
+    let id = Uuid::now_v7();
     let id = db::transaction(pool, async move |conn| {
-        store::rebuilds::ask(conn, scope, &requested_by).await
+        store::rebuilds::ask(conn, id, scope, &requested_by).await
     })
     .await?;
-    let (sender, receiver) = mpsc::channel(1);
-    let (pool, soft) = (pool.clone(), shutdown.soft.clone());
-    shutdown.tasks.spawn(async move {
-        let told = tokio::select! {
-            told = tell(&pool, id, &sender) => told,
-            () = soft.cancelled() => {
-                Err(Error::unavailable("STOPPING", "the service is stopping; the rebuild goes on after it"))
-            }
-        };
-        if let Err(error) = told {
-            // A caller that is gone needs no reason.
-            let _ = sender.send(Err(error.into())).await;
-        }
-    });
-    Ok(ReceiverStream::new(receiver))
+    let pool = pool.clone();
+    Ok(streams::open(shutdown, place, |reader| async move {
+        tell(&pool, id, &reader).await
+    }))
 }
 
 /// Tells how far a rebuild has come, until it is over.
-async fn tell(pool: &PgPool, id: Uuid, sender: &mpsc::Sender<Sent>) -> Result<()> {
+async fn tell(pool: &PgPool, id: Uuid, reader: &Reader<RebuildReportsResponse>) -> Result<()> {
     let mut ticks = tokio::time::interval(PAUSE);
     let mut last = None;
     loop {
@@ -133,11 +122,7 @@ async fn tell(pool: &PgPool, id: Uuid, sender: &mpsc::Sender<Sent>) -> Result<()
                 changed_figures: progress.changed_figures,
                 done,
             };
-            if sender.send(Ok(told)).await.is_err() {
-                return Ok(());
-            }
-        } else if sender.is_closed() {
-            return Ok(());
+            reader.send(told).await?;
         }
         if done {
             return Ok(());

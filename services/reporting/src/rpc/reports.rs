@@ -1,5 +1,5 @@
-//! ReportService: reads reports and sums.
-//! Invariant: reads only; a report is shown as it is stored, and the watermark is read before it: what is
+//! ReportService: reads reports and sums, and hands to its neighbours what they answer.
+//! Invariant: a report is shown as it is stored, and the watermark is read before it: what is
 //! shown may then hold more than is promised, but never less.
 
 use std::collections::HashMap;
@@ -26,12 +26,11 @@ use proto::reporting::v1::{
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::export::{self, EXPORTS};
-use super::proof;
+use super::proof::{self, REBUILDS};
 use super::query;
 use super::streams::{Room, Sent};
 use super::watch::{self, WATCHES};
@@ -75,6 +74,7 @@ pub struct Reports {
     queries: Semaphore,
     watches: Room,
     exports: Room,
+    rebuilds: Room,
 }
 
 impl Reports {
@@ -94,6 +94,7 @@ impl Reports {
             queries: Semaphore::new(QUERIES),
             watches: Room::new(WATCHES, "TOO_MANY_WATCHES"),
             exports: Room::new(EXPORTS, "TOO_MANY_EXPORTS"),
+            rebuilds: Room::new(REBUILDS, "TOO_MANY_REBUILDS"),
         }
     }
 
@@ -143,6 +144,7 @@ impl Reports {
         let range = range(&request)?;
         let mut summary = Summary::default();
         let complete_through = {
+            let _place = self.queries.acquire().await.map_err(Error::internal)?;
             let mut conn = db::acquire(&self.pool).await?;
             let complete_through = store::watermark::read(&mut conn).await?;
             store::figures::for_each(&mut conn, &range, |sum| {
@@ -208,14 +210,15 @@ impl ReportService for Reports {
         Ok(Response::new(verified))
     }
 
-    type RebuildReportsStream = ReceiverStream<Result<RebuildReportsResponse, Status>>;
+    type RebuildReportsStream = Sent<RebuildReportsResponse>;
 
     async fn rebuild_reports(
         &self,
         request: Request<RebuildReportsRequest>,
     ) -> Result<Response<Self::RebuildReportsStream>, Status> {
         let caller = caller(&request)?.key();
-        let progress = proof::rebuild(&self.pool, &self.shutdown, caller, request.get_ref());
+        let open = (&self.shutdown, &self.rebuilds);
+        let progress = proof::rebuild(&self.pool, open, caller, request.get_ref());
         Ok(Response::new(progress.await?))
     }
 
@@ -279,7 +282,6 @@ fn range(request: &SummarizeReportsRequest) -> Result<Range> {
         end: day(&mut input, "period_end", request.period_end.as_ref()),
         workflow_id: input.optional_uuid("workflow_id", &request.workflow_id),
         client_id: input.optional_uuid("client_id", &request.client_id),
-        version: None,
         grains: vec![Grain::Execution, Grain::Step],
     };
     if range

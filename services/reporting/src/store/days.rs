@@ -16,6 +16,8 @@ pub struct Stale {
     pub workflow_id: Uuid,
     pub day: NaiveDate,
     pub mark: Uuid,
+    /// A rebuild is replacing the workflow's days: its reports wait until all are, ten minutes at most.
+    pub is_replaced: bool,
 }
 
 /// Stale days by column.
@@ -130,12 +132,12 @@ pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
     let stale = sqlx::query_as!(
         Stale,
         r#"-- reporting.list_stale_days
-        select workflow_id, day, mark from reporting.days
-        where shown is distinct from mark
-            and not exists (
+        select workflow_id, day, mark, exists (
                 select from reporting.rebuilds r
                 where r.replacing_workflow_id = days.workflow_id and r.finished_at is null
-                    and r.held_until > clock_timestamp())
+                    and r.replacing_since > clock_timestamp() - interval '10 min') as "is_replaced!"
+        from reporting.days
+        where shown is distinct from mark
         order by workflow_id, day"#
     )
     .fetch_all(conn)

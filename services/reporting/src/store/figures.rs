@@ -1,5 +1,5 @@
 //! Sums by day and version.
-//! Invariant: a sum is only ever replaced by itself plus an addition, under the lock of its day.
+//! Invariant: a sum changes under the lock of its day only: counting adds to it, a rebuild replaces all of a day.
 
 use std::collections::btree_map::Entry;
 
@@ -226,7 +226,6 @@ pub struct Range {
     pub end: Option<NaiveDate>,
     pub workflow_id: Option<Uuid>,
     pub client_id: Option<Uuid>,
-    pub version: Option<i32>,
     pub grains: Vec<Grain>,
 }
 
@@ -251,14 +250,12 @@ pub async fn for_each(
             and ($2::date is null or day >= $2)
             and ($3::date is null or day < $3)
             and ($4::uuid is null or workflow_id = $4)
-            and ($5::uuid is null or client_id = $5)
-            and ($6::int is null or version = $6)"#,
+            and ($5::uuid is null or client_id = $5)"#,
         &kinds,
         range.first,
         range.end,
         range.workflow_id,
-        range.client_id,
-        range.version
+        range.client_id
     )
     .fetch(conn);
     while let Some(row) = rows.next().await {

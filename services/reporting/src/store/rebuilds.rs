@@ -34,8 +34,13 @@ pub struct Held {
     pub after: Option<(DateTime<Utc>, Uuid)>,
 }
 
-/// Asks for a rebuild; returns the id of the one that is already under way, if there is one of this scope.
-pub async fn ask(conn: &mut PgConnection, scope: Scope, requested_by: &str) -> Result<Uuid> {
+/// Asks for a rebuild of this id; returns the id of the one that is already under way, if there is one of this scope.
+pub async fn ask(
+    conn: &mut PgConnection,
+    id: Uuid,
+    scope: Scope,
+    requested_by: &str,
+) -> Result<Uuid> {
     let id = sqlx::query_scalar!(
         r#"-- reporting.ask_rebuild
         insert into reporting.rebuilds (id, workflow_id, first_day, end_day, requested_by)
@@ -45,7 +50,7 @@ pub async fn ask(conn: &mut PgConnection, scope: Scope, requested_by: &str) -> R
             coalesce(end_day, 'infinity')) where finished_at is null
             do update set requested_by = rebuilds.requested_by
         returning id"#,
-        Uuid::now_v7(),
+        id,
         scope.workflow_id,
         scope.first,
         scope.end,
@@ -121,7 +126,10 @@ pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) 
             after_execution_id = coalesce($4, after_execution_id),
             executions = executions + $5, events = events + $6,
             changed_executions = changed_executions + $7, changed_figures = changed_figures + $8,
-            finished_at = case when $9 then clock_timestamp() end, replacing_workflow_id = $10
+            finished_at = case when $9 then clock_timestamp() end,
+            replacing_since = case when replacing_workflow_id is distinct from $10 then clock_timestamp()
+                else replacing_since end,
+            replacing_workflow_id = $10
         where id = $1 and holder = $2 and held_until > clock_timestamp() and finished_at is null"#,
         id,
         holder,
@@ -143,7 +151,7 @@ pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) 
 pub async fn give_back(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Result<()> {
     sqlx::query!(
         r#"-- reporting.give_rebuild_back
-        update reporting.rebuilds set held_until = clock_timestamp() + interval '5 s', replacing_workflow_id = null
+        update reporting.rebuilds set held_until = clock_timestamp() + interval '5 s'
         where id = $1 and holder = $2"#,
         id,
         holder
@@ -164,19 +172,23 @@ pub async fn forget(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Begins the walk anew: an execution that was read has been purged since, and took others' reports with it.
-pub async fn walk_again(conn: &mut PgConnection, id: Uuid) -> Result<()> {
-    sqlx::query!(
+/// Begins the walk anew: an execution that was read has been purged since, and took others' reports with it. Returns
+/// whether it is still held.
+pub async fn walk_again(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Result<bool> {
+    let begun = sqlx::query!(
         r#"-- reporting.walk_again
-        update reporting.rebuilds set after_started_at = null, after_execution_id = null where id = $1"#,
-        id
+        update reporting.rebuilds set after_started_at = null, after_execution_id = null
+        where id = $1 and holder = $2 and held_until > clock_timestamp()"#,
+        id,
+        holder
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(begun.rows_affected() == 1)
 }
 
-/// The workflows that a scope touches: those with figures, or with reports that wait to be put in place.
+/// The workflows that a scope touches: those with figures on its days, with reports that wait to be put in place, or
+/// with monthly reports, which may tell of days that have no figures any more.
 pub async fn workflows(conn: &mut PgConnection, id: Uuid, scope: Scope) -> Result<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         r#"-- reporting.workflows_to_rebuild

@@ -139,13 +139,27 @@ async fn the_watermark_waits_for_held_events_and_moves_forward_only() {
     assert_eq!(shown().await, Some(timestamp(noon)));
     complete.send_replace(Some(one));
     materializer.step().await.unwrap();
+    // A rebuild is at the workflow's days: its reports wait for it, and with them the instant.
+    let replaced = "insert into reporting.rebuilds (id, requested_by, replacing_workflow_id, replacing_since) \
+        select gen_random_uuid(), 'somebody', workflow_id, clock_timestamp() from reporting.days";
+    fixture.run(replaced, &[]).await;
+    let mark = "update reporting.days set mark = gen_random_uuid()";
+    fixture.run(mark, &[]).await;
+    complete.send_replace(Some(instant("2021-01-03T14:00:00Z")));
+    materializer.step().await.unwrap();
+    assert_eq!(shown().await, Some(timestamp(one)));
+    let over = "update reporting.rebuilds set finished_at = clock_timestamp()";
+    fixture.run(over, &[]).await;
+    materializer.step().await.unwrap();
+    let two = instant("2021-01-03T14:00:00Z");
+    assert_eq!(shown().await, Some(timestamp(two)));
     // Another replica that knows less.
     let (_, completed) = watch::channel(Some(noon));
     Materializer::new(fixture.pool.clone(), completed)
         .step()
         .await
         .unwrap();
-    assert_eq!(shown().await, Some(timestamp(one)));
+    assert_eq!(shown().await, Some(timestamp(two)));
 }
 
 #[tokio::test]
