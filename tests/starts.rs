@@ -9,10 +9,11 @@ use proto::execution::v1::{
     ExecutionStatus, FailJobRequest, ListExecutionsRequest, RestartExecutionRequest,
     SignalOrStartExecutionRequest, StartExecutionRequest,
 };
+use proto::reporting::v1::ListReportsRequest;
 use serde_json::json;
 use tonic::{Code, Response, Status};
 
-use crate::story::{Acts, Outcome, Story, object, plain, reason_of, refused};
+use crate::story::{Acts, Outcome, Story, object, plain, reason_of, refused, until};
 
 fn keyed(workflow: &Workflow, key: &str, policy: BusinessKeyPolicy) -> StartExecutionRequest {
     StartExecutionRequest {
@@ -326,6 +327,25 @@ async fn restart_takes_over_what_was_done() -> Outcome {
         new.id
     );
     assert_eq!(story.recount(&sent).await?, 0);
+    // What was taken over is told once, by the execution that did it.
+    let counted = |id: &str| ListReportsRequest {
+        filter: format!("execution_id = \"{id}\""),
+        ..Default::default()
+    };
+    for (id, steps) in [(&old.id, vec![0, 1, 2]), (&new.id, vec![2])] {
+        let mut steps: Vec<&str> = steps.iter().map(|at: &usize| &*logs[*at].step_id).collect();
+        steps.sort_unstable();
+        until("its report tells what it did", async || {
+            let mut reports = admin.reports.clone();
+            let page = reports.list_reports(counted(id)).await?.into_inner();
+            let told = page.reports.first().and_then(|it| it.metrics.as_ref());
+            let metrics = plain(told);
+            let told = metrics["steps"].as_object();
+            Ok(metrics["executionTime"].is_number()
+                && told.is_some_and(|told| told.keys().eq(steps.iter())))
+        })
+        .await?;
+    }
     let filter = format!("restarted_from_id = \"{}\"", old.id);
     let found = listed(admin, filter).await?;
     assert_eq!(found.iter().map(|it| &it.id).collect::<Vec<_>>(), [&new.id]);

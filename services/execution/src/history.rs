@@ -85,6 +85,7 @@ pub fn step_finished(log: &engine::Log, graph: &Graph) -> StepFinished {
             _ => None,
         }),
         target: node.and_then(|node| node.target),
+        taken_over: log.message.as_deref().is_some_and(engine::is_taken_over),
     }
 }
 
@@ -254,8 +255,22 @@ mod tests {
             cause: Cause::Person,
             group: Some("Accounting".to_owned()),
             target: Some(Duration::from_hours(1)),
+            taken_over: false,
         };
         assert_eq!(step, want);
+        let mut copied = ended(2, json!({})).log;
+        for (message, taken_over) in [
+            (
+                format!("approved; taken over from execution {}", Uuid::max()),
+                true,
+            ),
+            (format!("taken over from execution {}", Uuid::max()), true),
+            ("taken over from execution of orders".to_owned(), false),
+        ] {
+            copied.message = Some(message);
+            let told = step_finished(&copied, &graph("approval", &config));
+            assert_eq!(told.taken_over, taken_over, "{:?}", copied.message);
+        }
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct StepFinished {
     pub group: Option<String>,
     /// Within which time an activation should be done.
     pub target: Option<Duration>,
+    /// Whether the execution that this one was restarted from did it.
+    pub taken_over: bool,
 }
 
 /// What an attempt's time is spent on from when it could be worked on. Before that it backs off, or waits

@@ -83,6 +83,7 @@ mod tests {
             cause: Cause::Person,
             group: Some("é".repeat(200)),
             target: Some(Duration::from_hours(24 * 3650)),
+            taken_over: true,
         };
         let mut filling = Filling::default();
         let told = ExecutionEvents {

@@ -12,7 +12,7 @@ use serde_json::Map;
 
 use super::{Key, Missing};
 use crate::engine::{
-    Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution, TAKEN_OVER,
+    self, Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution,
 };
 use crate::simulate::{Moment, Others, Played, take_up};
 use crate::store::records::Attempt;
@@ -280,8 +280,7 @@ fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
 
 /// Done by the execution that this one was restarted from: nothing was waited for.
 fn is_taken_over(it: &Attempt) -> bool {
-    let message = it.message.as_deref().unwrap_or_default();
-    message.contains(TAKEN_OVER)
+    it.message.as_deref().is_some_and(engine::is_taken_over)
 }
 
 /// Withdrawn by an operator, whatever it waited for.

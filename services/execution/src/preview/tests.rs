@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::types::Json;
 
 use super::*;
-use crate::engine::{Change, Execution, TAKEN_OVER};
+use crate::engine::{Change, Execution};
 use crate::simulate::{self, Mock, Mocks};
 
 fn id(n: u128) -> Uuid {
@@ -378,7 +378,7 @@ fn a_wait_that_was_taken_over_is_over_at_once() {
     ];
     let old = graph(&steps, &[]);
     let mut past = past(&old, json!({}), json!({}));
-    let note = format!("waited; {TAKEN_OVER}{}", id(9));
+    let note = format!("waited; taken over from execution {}", id(9));
     for attempt in &mut past.attempts {
         attempt.message = Some(note.clone());
         attempt.queued_at = past.started_at;

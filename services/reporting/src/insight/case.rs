@@ -36,6 +36,8 @@ pub struct Activation {
     pub retries: u64,
     /// Nothing was done, and nothing follows: its branch was given up.
     pub is_withdrawn: bool,
+    /// The execution that this one was restarted from did it.
+    pub is_taken_over: bool,
     pub taken: Vec<Uuid>,
 }
 
@@ -119,6 +121,7 @@ fn begun(attempt: &StepFinished) -> Activation {
         back_off: 0,
         retries: 0,
         is_withdrawn: false,
+        is_taken_over: attempt.taken_over,
         taken: Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
 //! Where time goes: what the activations of each step took.
-//! Invariant: every activation that has ended counts once.
+//! Invariant: every activation that has ended counts once, in the execution that did it.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub struct Steps(HashMap<Uuid, StepTimes>);
 
 impl Steps {
     pub fn add(&mut self, case: &Case) {
-        for own in &case.activations {
+        for own in case.activations.iter().filter(|own| !own.is_taken_over) {
             let step = self.0.entry(own.step).or_default();
             step.total.add(own.time());
             step.waiting.add(own.waiting);

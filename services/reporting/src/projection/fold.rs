@@ -142,6 +142,11 @@ impl Ledger {
                 if !step.status.is_final() {
                     return Err(Fault::Status);
                 }
+                if step.taken_over {
+                    // It is told by the execution that did it.
+                    self.applied_seq += 1;
+                    return Ok(());
+                }
                 let figures = self.metrics.steps.entry(step.step_id).or_default();
                 let added = figures.add(step);
                 day.step(step.step_id, &added.counts, &added.phases, |times| {

@@ -245,6 +245,7 @@ mod tests {
             cause,
             group: None,
             target: None,
+            taken_over: false,
         }
     }
 

@@ -39,6 +39,7 @@ impl Recount {
         for event in history.events.iter().take(known) {
             match event {
                 Event::Started => self.executions(history, |tally| tally.count("total")),
+                Event::StepFinished(step) if step.taken_over => {}
                 Event::StepFinished(step) => {
                     let arrival = (step.step_id, step.activation);
                     let since = *arrivals.entry(arrival).or_insert(step.queued_at);

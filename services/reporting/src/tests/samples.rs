@@ -123,6 +123,7 @@ fn finished(started_at: DateTime<Utc>, attempts: &[Attempt]) -> Vec<StepFinished
             cause: if attempt > 2 { Cause::Incident } else { cause },
             group,
             target,
+            taken_over: own.step == 15 && own.status == StepStatus::Completed && own.micros.2 == 0,
         });
     }
     events
@@ -275,5 +276,6 @@ pub fn attempt_at(step_id: Uuid, at: DateTime<Utc>) -> StepFinished {
         cause: Cause::Engine,
         group: None,
         target: None,
+        taken_over: false,
     }
 }

@@ -68,6 +68,7 @@ fn event_to_proto(event: &Event) -> pb::StepEvent {
             took_default: step.took_default,
             locked: step.locked,
             target: step.target.map(duration),
+            taken_over: step.taken_over,
         }),
         Event::Finished {
             status,
@@ -122,6 +123,7 @@ fn step_from_proto(step: &pb::StepFinished) -> Result<StepFinished, String> {
         took_default: step.took_default,
         locked: step.locked,
         target: target(step.target.as_ref())?,
+        taken_over: step.taken_over,
     })
 }
 
@@ -217,6 +219,7 @@ mod tests {
                     cause: Cause::Person,
                     group: Some("Accounting".to_owned()),
                     target: Some(Duration::from_millis(1500)),
+                    taken_over: true,
                 }),
                 Event::Finished {
                     status: ExecutionStatus::Failed,

@@ -177,7 +177,12 @@ fn time_is_told_by_step_with_waiting_and_back_off() {
         assigned_at: Some(at(5)),
         ..done(2, 2, (4, 5), &[])
     };
-    let other = execution(2, vec![timer, locked], None);
+    // Another execution did this one, and tells of it.
+    let copied = StepFinished {
+        taken_over: true,
+        ..done(1, 1, (4, 4), &[2])
+    };
+    let other = execution(2, vec![timer, copied, locked], None);
     let found = find(None, [one, other]);
     assert_eq!((found.executions, found.finished), (2, 1));
     let [(one, long), (two, short)] = &found.steps[..] else {

@@ -97,5 +97,5 @@ fn a_schema_accepts_what_parses() {
         );
         seen[usize::from(parsed.is_ok())] += 1;
     }
-    assert!(seen[0] > 50 && seen[1] > 50, "{seen:?}");
+    assert!(seen[0] > 10 && seen[1] > 10, "{seen:?}");
 }
