@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use uuid::Uuid;
 
-use crate::ingest::{self, Part, Row};
+use crate::ingest::{self, Row};
 use crate::projection::period::midnight;
 use crate::store::held::Place;
 use crate::store::rebuilds::Scope;
-use crate::{meters, store, wire};
+use crate::wire::{self, Part};
+use crate::{meters, store};
 
 /// How long a gap may take to close by itself.
 const PATIENCE: TimeDelta = TimeDelta::seconds(10);

@@ -10,7 +10,16 @@ use proto::execution::v1 as execution;
 use proto::reporting::v1::StreamStepEventsRequest;
 use uuid::Uuid;
 
-use crate::ingest::Part;
+/// The events of one execution within a row.
+#[derive(Debug)]
+pub enum Part {
+    Read(Arc<ExecutionEvents>),
+    /// What came instead, and what is wrong with it.
+    Unread {
+        bytes: Vec<u8>,
+        error: String,
+    },
+}
 
 pub fn encode(events: &ExecutionEvents) -> Vec<u8> {
     row_of(events_to_proto(events))

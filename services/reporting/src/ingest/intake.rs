@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use chassis::{Error, Result};
 use chrono::{DateTime, Utc};
-use model::event::ExecutionEvents;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
+
+use crate::wire::Part;
 
 /// Twice what one batch takes, so that the next one gathers while one is written, and room for a row of
 /// the greatest size that a message can have.
@@ -21,17 +22,6 @@ pub struct Row {
     pub parts: Vec<Part>,
     /// Its size on the wire.
     pub bytes: usize,
-}
-
-/// The events of one execution within a row.
-#[derive(Debug)]
-pub enum Part {
-    Read(Arc<ExecutionEvents>),
-    /// What came instead, and what is wrong with it.
-    Unread {
-        bytes: Vec<u8>,
-        error: String,
-    },
 }
 
 /// What the writer is given, in the order in which it came.

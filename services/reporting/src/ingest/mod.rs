@@ -6,7 +6,7 @@ mod intake;
 mod writer;
 
 pub use apply::apply;
-pub use intake::{Intake, Part, Row};
+pub use intake::{Intake, Row};
 pub use writer::{Writer, settle};
 
 use chrono::{DateTime, Utc};

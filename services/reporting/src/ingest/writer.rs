@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::apply;
-use super::intake::{Item, Part, Row};
+use super::intake::{Item, Row};
 use crate::meters;
 use crate::store::{self, EVENTS_REFUSED};
-use crate::wire::{encode, merge};
+use crate::wire::{Part, encode, merge};
 
 /// What one transaction takes; a single row may be larger.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::samples::{deliveries, part, simple};
 use super::{Fixture, row};
-use crate::ingest::{Part, settle};
-use crate::wire;
+use crate::ingest::settle;
+use crate::wire::{self, Part};
 
 fn thirty() -> Vec<ExecutionEvents> {
     (1..=30)

@@ -27,10 +27,11 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::ingest::{Part, Row, settle};
+use crate::ingest::{Row, settle};
 use crate::materialize::Materializer;
 use crate::projection::period::{Period, cohort, execution_report_id};
 use crate::recount::{Recount, differences};
+use crate::wire::Part;
 
 /// A database, as the service sees it and as its owner does.
 struct Fixture {

@@ -2,6 +2,7 @@
 //! durable, and what has begun to be written does not depend on who still listens.
 
 mod case;
+mod said;
 mod steps;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use model::status::StepStatus;
 use proto::execution::v1 as pb;
 use uuid::Uuid;
 
-use super::case::{Told, failure, instant, text};
+use super::said::{Told, failure, instant, text};
 use crate::import::Attempt;
 use crate::who::done_by;
 
