@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chassis::{Result, db, fail_point};
+use chassis::{Error, Result, db, fail_point};
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
@@ -52,7 +52,7 @@ impl Materializer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while soft.run_until_cancelled(ticks.tick()).await.is_some() {
             if let Some(Err(error)) = soft.run_until_cancelled(self.step()).await {
-                tracing::warn!(%error, "reports wait for the database");
+                tracing::warn!(%error, "reports wait");
             }
         }
     }
@@ -125,6 +125,10 @@ async fn write(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
         .flat_map(|period| period.days().map(|day| (period.workflow_id, day)))
         .collect();
     let rows = store::figures::of_days(conn, &Vec::from_iter(needed)).await?;
+    if store::days::any_replaced(conn, stale).await? {
+        let begun = "a rebuild has begun to replace days that were read";
+        return Err(Error::unavailable("REPORTS_REBUILT", begun));
+    }
     // A period that has lost its last execution is told as empty.
     let mut sums: BTreeMap<Period, Sums> = periods
         .keys()

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 use devkit::{Durability, Folder, Options, Postgres};
 use sqlx::{Connection, PgConnection};
 
+/// A server that was killed looks at all its files again.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Tells this same test, started again as a process of its own, to hold a server in the folder named.
 const HOLD: &str = "DEVKIT_TEST_HOLD";
 
@@ -60,7 +63,7 @@ fn kill(pid: u32) {
 }
 
 fn poll<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -91,7 +94,7 @@ async fn killed_server_comes_back_by_itself() {
     kill(before);
     poll(|| postgres.pid().filter(|pid| *pid != before));
     let url = postgres.url("postgres");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while PgConnection::connect(&url).await.is_err() {
         assert!(Instant::now() < deadline, "the server did not come back");
         tokio::task::yield_now().await;

@@ -95,6 +95,6 @@ pub const RULES: &[Rule] = &[
         none: "session that sits in a transaction",
         sql: "select usename || ' for ' || (clock_timestamp() - state_change) || ': ' || query from pg_stat_activity
                where datname = current_database() and state like 'idle in transaction%'
-                 and state_change < clock_timestamp() - interval '1 s'",
+                 and state_change < clock_timestamp() - interval '10 s'",
     },
 ];

@@ -117,6 +117,7 @@ impl Ledger {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let begun = Instant::now();
+        let mut may_be_done = false;
         loop {
             let session = chance.pick(sessions).clone();
             let fate = match self.call(what, call(session)).await {
@@ -127,8 +128,9 @@ impl Ledger {
                 fate,
                 Fate::Unknown | Fate::Refused(Code::ResourceExhausted | Code::Unauthenticated)
             );
+            may_be_done |= fate == Fate::Unknown;
             if !again || begun.elapsed() > patience {
-                return Err(fate);
+                return Err(if may_be_done { Fate::Unknown } else { fate });
             }
             tokio::time::sleep(Duration::from_millis(chance.within(20..200))).await;
         }

@@ -15,7 +15,7 @@ use crate::table::Row;
 /// How long until a process tells the truth about itself.
 const TRUTH: Duration = Duration::from_secs(30);
 /// How long until a replica works again whose connections are silent while new ones are fine.
-const WORKS: Duration = Duration::from_secs(60);
+const WORKS: Duration = Duration::from_secs(150);
 
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let stage = call.stage(&Props::default()).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-use super::Call;
+use super::{Call, PATIENCE};
 use crate::load::{Kind, Load, Plan};
 use crate::stage::{Props, until};
 use crate::table::Row;
@@ -42,7 +42,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     stage.executions[0].kill()?;
     until(
         "timers ring at replicas with wrong clocks",
-        Duration::from_secs(30),
+        PATIENCE,
         async || {
             Ok(sqlx::query_scalar::<_, i64>(OPEN)
                 .fetch_one(&stage.admin)

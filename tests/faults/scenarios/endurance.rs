@@ -17,6 +17,8 @@ use crate::table::Row;
 
 const CALLERS: u64 = 8;
 const INSISTS: Duration = Duration::from_secs(60);
+/// Hundreds of commits in a row, however slow the disk.
+const SETTLES: Duration = Duration::from_secs(600);
 
 pub async fn play(call: &Call) -> anyhow::Result<Row> {
     let mut stage = call.stage(&Props::default()).await?;
@@ -41,8 +43,7 @@ pub async fn play(call: &Call) -> anyhow::Result<Row> {
     }
     let more = kill_until_done(call, &mut stage, call.small_or(1, 40)).await?;
     let last_fault = Instant::now();
-    let patience = Duration::from_secs(call.small_or(180, 600));
-    let settled = audit::until_settled(&stage.admin, last_fault, patience).await?;
+    let settled = audit::until_settled(&stage.admin, last_fault, SETTLES).await?;
     let ledger = load.end().await?;
     let mut failed: Vec<String> = sqlx::query_scalar(
         "select id || ' is ' || status || ': ' || coalesce(error, '') from execution.workflow_executions

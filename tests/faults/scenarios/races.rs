@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use proto::execution::v1::{
     ActivateJobsRequest, CancelExecutionRequest, CompleteJobRequest, StartExecutionRequest,
 };
@@ -16,7 +15,7 @@ use crate::stage::{Props, Stage};
 use crate::table::Row;
 
 const AT_ONCE: u64 = 16;
-const INSISTS: Duration = Duration::from_secs(10);
+const INSISTS: Duration = Duration::from_secs(60);
 
 const JOB: &str = r#"
 client: { name: Fault Works }
@@ -123,12 +122,10 @@ impl Race {
     /// Three callers and the time-out.
     async fn approval(&mut self, workflow_id: &str) -> anyhow::Result<()> {
         let execution = self.start(workflow_id).await?;
-        let task = execution
-            .waits
-            .first()
-            .context("it waits for a person")?
-            .id
-            .clone();
+        // A start that was told late has a task no more.
+        let Some(task) = execution.waits.first().map(|wait| wait.id.clone()) else {
+            return Ok(());
+        };
         // Against each other, or against the timer too.
         let moment = if self.chance.percent(60) {
             200..300

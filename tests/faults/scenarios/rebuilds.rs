@@ -23,18 +23,21 @@ const POINTS: &[&str] = &[
 ];
 
 /// No point is reached later than this.
-const REACHED: Duration = Duration::from_secs(60);
+const REACHED: Duration = Duration::from_secs(180);
 
 /// Here reports are replaced by others of the same events.
 const UNWATCH: &str = "drop trigger audit on reporting.workflow_reports";
 
 /// Wrong reports, wrong sums, and some that are missing.
 const SPOIL: &str = "
+begin;
+lock table reporting.workflow_reports, reporting.figures in exclusive mode;
 update reporting.workflow_reports set metrics = jsonb_set(metrics, '{transitions}', '{}')
  where report_type = 'execution' and random() < 0.3;
 delete from reporting.workflow_reports where report_type = 'execution' and random() < 0.1;
 update reporting.figures set figures = jsonb_set(figures, '{total}', '7') where random() < 0.3;
-delete from reporting.figures where random() < 0.2;";
+delete from reporting.figures where random() < 0.2;
+commit;";
 
 /// As if the time had passed for which the killed process had taken it.
 const RELEASE: &str =

@@ -94,7 +94,7 @@ async fn killed_in_repair(stage: &mut Stage) -> anyhow::Result<()> {
         execution.serving().await?;
     }
     stage.reporting.start_with("repair.applied=kill@1")?;
-    let ended = stage.reporting.ended(Duration::from_secs(60)).await?;
+    let ended = stage.reporting.ended(PATIENCE).await?;
     ensure!(ended.is_some(), "no gap was closed from the history");
     stage.reporting.start()?;
     stage.admin.execute(PUT_BACK).await?;

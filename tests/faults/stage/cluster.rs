@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 
 use super::until;
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(300);
 
 pub struct Cluster {
     postgres: Postgres,

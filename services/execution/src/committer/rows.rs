@@ -330,6 +330,7 @@ pub fn push_log(rows: &mut Logs, execution_id: Uuid, log: Log) {
     rows.item_index.push(log.item_index);
     rows.from_seq.push(log.from);
     rows.incident.push(log.incident);
+    rows.taken_over.push(log.taken_over);
 }
 
 /// A workflow may be deleted between the catalog's answer and the commit. Of the rows the first is named: a

@@ -35,7 +35,7 @@ pub use incident::{PARKED, Resolution};
 pub use lease::{is_up, lease};
 pub use leave::LEFT;
 pub use message::Message;
-pub use reuse::{Past, Reuse, is_taken_over};
+pub use reuse::{Past, Reuse};
 pub use settle::Outcome;
 pub use signal::{MOST_KEPT as MOST_SIGNALS, Signal};
 pub use state::{Branch, Change, Context, Execution, Failure, Hold, Log, Memory, Times};

@@ -14,14 +14,8 @@ use super::Step;
 use super::settle::Outcome;
 use super::state::{Branch, Hold};
 
-/// What stands before the old execution's id at the end of the message of a log whose step was taken over.
+/// How a log begins to tell that its step was taken over.
 const TAKEN_OVER: &str = "taken over from execution ";
-
-/// Whether the step of a log with this message was taken over.
-pub fn is_taken_over(message: &str) -> bool {
-    let old = message.rsplit_once(TAKEN_OVER).map(|(_, old)| old);
-    old.is_some_and(|old| Uuid::try_parse(old).is_ok())
-}
 
 /// An attempt of an execution that is over, as its log tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +151,7 @@ impl Reuse {
         let is_wanted = |seq: &i32| {
             let at = self.done.get(seq);
             let at = at.and_then(|done| graph.node_of(done.step_id));
-            at.is_some_and(|at| is_worth_taking(&graph.nodes[at].kind))
+            at.is_some_and(|at| is_taken_over(&graph.nodes[at].kind))
         };
         let done = self.done.keys().filter(|seq| is_wanted(seq));
         let corrected = self.corrections.iter().filter(|(_, done)| is_wanted(done));
@@ -239,7 +233,7 @@ fn undone<'a>(
 }
 
 /// Whether a step has effects or waits. What only steers and computes is done again: it comes to the same.
-fn is_worth_taking(kind: &Kind) -> bool {
+fn is_taken_over(kind: &Kind) -> bool {
     !matches!(
         kind,
         Kind::Decision | Kind::Parallel | Kind::Join(_) | Kind::Transform(_) | Kind::End(_)
@@ -308,7 +302,7 @@ impl Step<'_> {
                 let repeated = reuse.repeats.get(&branch.seq)?;
                 let done = reuse.done.get(repeated)?;
                 let kind = &self.graph.nodes[branch.step].kind;
-                (is_worth_taking(kind) && !done.in_part).then_some(done.ended)
+                (is_taken_over(kind) && !done.in_part).then_some(done.ended)
             }),
         };
         next.map(|(at, _)| at)
@@ -316,7 +310,7 @@ impl Step<'_> {
 
     /// How a branch ended before, if it is taken over.
     pub(super) fn taken_over(&mut self, branch: &Branch) -> Option<Outcome> {
-        if !is_worth_taking(&self.graph.nodes[branch.step].kind) {
+        if !is_taken_over(&self.graph.nodes[branch.step].kind) {
             return None;
         }
         let reuse = self.execution.memory.reuse.as_mut()?;

@@ -166,7 +166,12 @@ impl Step<'_> {
 
     fn enter(&mut self, mut branch: Branch) {
         if let Some(outcome) = self.taken_over(&branch) {
-            return self.settle(branch, outcome);
+            let seq = branch.seq;
+            self.settle(branch, outcome);
+            if let Some(log) = self.change.logs.get_mut(&seq) {
+                log.taken_over = log.status == StepStatus::Completed;
+            }
+            return;
         }
         let graph = self.graph;
         let node = &graph.nodes[branch.step];
@@ -312,6 +317,7 @@ impl Step<'_> {
             route: None,
             will_retry: false,
             incident: matches!(branch.hold, Hold::Incident { .. }),
+            taken_over: false,
             event_seq: None,
             from: branch.from,
         }

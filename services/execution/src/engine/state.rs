@@ -278,6 +278,8 @@ pub struct Log {
     pub will_retry: bool,
     /// Whether the attempt is an incident.
     pub incident: bool,
+    /// Whether the execution that this one was restarted from did it.
+    pub taken_over: bool,
     /// Set with the final status.
     pub event_seq: Option<i32>,
     /// The seq of the attempt whose end led to this one; counts only when the row is new.

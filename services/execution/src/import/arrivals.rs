@@ -100,6 +100,7 @@ fn log(
         route: None,
         will_retry: false,
         incident: false,
+        taken_over: false,
         // The start was the first event.
         event_seq: Some(seq + 1),
         from: Some(follows.from),

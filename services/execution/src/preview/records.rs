@@ -11,9 +11,7 @@ use model::kind::Kind;
 use serde_json::Map;
 
 use super::{Key, Missing};
-use crate::engine::{
-    self, Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution,
-};
+use crate::engine::{Actor, Branch, Command, Failure, Hold, LEFT, Outcome, PARKED, Resolution};
 use crate::simulate::{Moment, Others, Played, take_up};
 use crate::store::records::Attempt;
 
@@ -96,7 +94,7 @@ impl<'a> Records<'a> {
         }
         match &branch.hold {
             Hold::Runnable => (Moment { at: from, rank: 0 }, Next::Resume),
-            Hold::Timer { until } => match recorded.filter(|it| is_taken_over(it)) {
+            Hold::Timer { until } => match recorded.filter(|it| it.taken_over) {
                 Some(it) => (as_recorded(from, it), Next::Settle(it)),
                 None => (self.by_clock(branch, *until), Next::Wake),
             },
@@ -276,11 +274,6 @@ fn after(from: DateTime<Utc>, it: &Attempt) -> DateTime<Utc> {
 /// From the one instant to the other; nothing if that is backwards.
 fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     (to - from).to_std().unwrap_or_default()
-}
-
-/// Done by the execution that this one was restarted from: nothing was waited for.
-fn is_taken_over(it: &Attempt) -> bool {
-    it.message.as_deref().is_some_and(engine::is_taken_over)
 }
 
 /// Withdrawn by an operator, whatever it waited for.

@@ -60,6 +60,7 @@ fn record(execution: Execution, change: Change, input: Map<String, Value>) -> Pa
             .cloned()
             .map(Json),
         will_retry: log.will_retry,
+        taken_over: log.taken_over,
         event_seq: log.event_seq.unwrap(),
     });
     Past {
@@ -381,6 +382,7 @@ fn a_wait_that_was_taken_over_is_over_at_once() {
     let note = format!("waited; taken over from execution {}", id(9));
     for attempt in &mut past.attempts {
         attempt.message = Some(note.clone());
+        attempt.taken_over = true;
         attempt.queued_at = past.started_at;
         attempt.available_at = past.started_at;
         attempt.completed_at = past.started_at;

@@ -103,6 +103,11 @@ impl Clock {
     }
 }
 
+/// Instants from one to before the other: there is one a minute.
+fn minutes(from: DateTime<Utc>, to: Option<DateTime<Utc>>) -> i64 {
+    to.map_or(0, |to| (to - from).num_minutes())
+}
+
 #[tokio::test]
 async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     let clock = Clock::new(Overlap::Skip, 10).await;
@@ -111,17 +116,23 @@ async fn instant_starts_one_execution_however_often_it_is_taken_up() {
     let came = clock.schedule().await.next_at.unwrap();
     tokio::join!(clock.step(&replicas[0]), clock.step(&replicas[1]));
     let after = clock.schedule().await;
-    assert_eq!(after.next_at, Some(came + TimeDelta::minutes(1)));
+    // If a minute began meanwhile, its instant found the execution of the one before.
+    let passed = minutes(came, after.next_at);
+    assert!((1..=2).contains(&passed), "{after:?}");
     assert_eq!(
-        (after.skipped_count, after.missed_count, after.last_error),
-        (0, 0, None)
+        (after.skipped_count, after.missed_count, &after.last_error),
+        (passed - 1, 0, &None)
     );
 
     // A replica dies between the start and the note of it.
     clock.change(&format!("next_at = '{came}'")).await;
     clock.step(&replicas[0]).await;
     let again = clock.schedule().await;
-    assert_eq!((again.next_at, again.skipped_count), (after.next_at, 0));
+    let skipped = again.skipped_count - after.skipped_count;
+    assert!(
+        (0..minutes(came, again.next_at)).contains(&skipped),
+        "{again:?}"
+    );
 
     let rows = clock
         .stage
@@ -212,10 +223,12 @@ async fn outage_of_the_catalog_delays_and_a_refusal_is_told() {
     clock.stage.set_status(clock.workflow, "INACTIVE");
     clock.step(&replica).await;
     let refused = clock.schedule().await;
-    assert!(refused.next_at > before.next_at);
+    let passed = minutes(before.next_at.expect("it came"), refused.next_at);
+    let last = refused.next_at.map(|next| next - TimeDelta::minutes(1));
+    assert!((1..=2).contains(&passed), "{refused:?}");
     assert_eq!(
         (refused.skipped_count, refused.last_error_at),
-        (1, before.next_at)
+        (passed, last)
     );
     let told = refused.last_error.expect("it was refused");
     assert!(told.contains("WORKFLOW_NOT_ACTIVE"), "{told}");

@@ -170,7 +170,7 @@ pub async fn ended(conn: &mut PgConnection, executions: &[Uuid]) -> sqlx::Result
         r#"-- execution.list_ended_logs
         select id, execution_id, step_id as "step_id!", status::text as "status!", seq, activation,
                attempt, queued_at, available_at, assigned_at, started_at, completed_at, error_code,
-               route, will_retry, incident, event_seq as "event_seq!"
+               route, will_retry, incident, taken_over, event_seq as "event_seq!"
           from execution.execution_logs
          where execution_id = any($1) and event_seq is not null and step_id is not null
          order by execution_id, event_seq"#,
@@ -205,6 +205,7 @@ pub async fn ended(conn: &mut PgConnection, executions: &[Uuid]) -> sqlx::Result
             route: row.route,
             will_retry: row.will_retry,
             incident: row.incident,
+            taken_over: row.taken_over,
             event_seq: Some(row.event_seq),
             from: None,
         },

@@ -79,6 +79,7 @@ pub struct Attempt {
     pub completed_at: DateTime<Utc>,
     pub route: Option<Json<Map<String, Value>>>,
     pub will_retry: bool,
+    pub taken_over: bool,
     pub event_seq: i32,
 }
 
@@ -94,7 +95,8 @@ pub fn attempts(
         select step_id as "step_id!", activation, attempt, status::text as "status!", message,
                data as "data: Json<Map<String, Value>>", error, error_code, queued_at,
                available_at, assigned_at, completed_at as "completed_at!",
-               route as "route: Json<Map<String, Value>>", will_retry, event_seq as "event_seq!"
+               route as "route: Json<Map<String, Value>>", will_retry, taken_over,
+               event_seq as "event_seq!"
           from execution.execution_logs
          where execution_id = $1 and step_id is not null and event_seq is not null
            and completed_at is not null

@@ -137,6 +137,7 @@ pub struct Logs {
     pub item_index: Vec<Option<i32>>,
     pub from_seq: Vec<Option<i32>>,
     pub incident: Vec<bool>,
+    pub taken_over: Vec<bool>,
 }
 
 /// Changes logs that were written by earlier commits, and adds new ones. Returns how many were changed: a
@@ -156,31 +157,32 @@ pub async fn write_logs(
             set status = c.status::execution.step_status, message = c.message, data = c.data,
                 error = c.error, error_code = c.error_code, started_at = c.started_at,
                 completed_at = c.completed_at, assigned_at = c.assigned_at, route = c.route,
-                will_retry = c.will_retry, event_seq = c.event_seq, available_at = c.available_at
+                will_retry = c.will_retry, event_seq = c.event_seq, available_at = c.available_at,
+                taken_over = c.taken_over
             from unnest(
                 $1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::text[],
                 $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::bool[],
-                $12::int[], $13::timestamptz[])
+                $12::int[], $13::timestamptz[], $36::bool[])
             as c (id, status, message, data, error, error_code, started_at, completed_at, assigned_at,
-                route, will_retry, event_seq, available_at)
+                route, will_retry, event_seq, available_at, taken_over)
             where l.id = c.id and l.event_seq is null
             returning 1),
         new as (
             insert into execution.execution_logs (
                 id, execution_id, step_id, status, message, data, error, error_code, started_at,
                 completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-                will_retry, event_seq, item_index, from_seq, incident)
+                will_retry, event_seq, item_index, from_seq, incident, taken_over)
             select id, execution_id, step_id, status::execution.step_status, message, data, error,
                 error_code, started_at, completed_at, seq, activation, attempt, queued_at, available_at,
-                assigned_at, route, will_retry, event_seq, item_index, from_seq, incident
+                assigned_at, route, will_retry, event_seq, item_index, from_seq, incident, taken_over
             from unnest(
                 $14::uuid[], $15::uuid[], $16::uuid[], $17::text[], $18::text[], $19::jsonb[],
                 $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::int[], $25::int[],
                 $26::int[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[], $30::jsonb[],
-                $31::bool[], $32::int[], $33::int[], $34::int[], $35::bool[])
+                $31::bool[], $32::int[], $33::int[], $34::int[], $35::bool[], $37::bool[])
             as new (id, execution_id, step_id, status, message, data, error, error_code, started_at,
                 completed_at, seq, activation, attempt, queued_at, available_at, assigned_at, route,
-                will_retry, event_seq, item_index, from_seq, incident))
+                will_retry, event_seq, item_index, from_seq, incident, taken_over))
         select count(*)::int4 as "changed!" from changed"#,
         &changed.id,
         &changed.status,
@@ -217,6 +219,8 @@ pub async fn write_logs(
         &new.item_index as &[Option<i32>],
         &new.from_seq as &[Option<i32>],
         &new.incident,
+        &changed.taken_over,
+        &new.taken_over,
     )
     .fetch_one(conn)
     .await?;

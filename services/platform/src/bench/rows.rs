@@ -96,6 +96,7 @@ pub fn logs(ids: &Ids, executions: &[Uuid], step: usize, status: &str) -> Logs {
         item_index: vec![None; count],
         from_seq: vec![(step > 0).then_some(step as i32); count],
         incident: vec![false; count],
+        taken_over: vec![false; count],
     }
 }
 
@@ -143,6 +144,7 @@ pub fn append(logs: &mut Logs, more: Logs) {
     logs.item_index.extend(more.item_index);
     logs.from_seq.extend(more.from_seq);
     logs.incident.extend(more.incident);
+    logs.taken_over.extend(more.taken_over);
 }
 
 /// Ends logs that were written open.

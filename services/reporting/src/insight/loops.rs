@@ -38,13 +38,16 @@ pub struct Loops {
 
 impl Loops {
     pub fn add(&mut self, case: &Case, map: Option<&Map>, moves: &[(usize, Move)]) {
-        let mut times: HashMap<Uuid, u64> = HashMap::new();
+        // Whether more of it than the first was done here.
+        let mut again: HashMap<Uuid, bool> = HashMap::new();
         for own in &case.activations {
-            let nth = times.entry(own.step).or_default();
-            *nth += 1;
-            if *nth > 1 && !map.is_some_and(|map| map.is_apart(own.step)) {
+            let Some(is_known) = again.get_mut(&own.step) else {
+                again.insert(own.step, false);
+                continue;
+            };
+            if !own.is_taken_over && !map.is_some_and(|map| map.is_apart(own.step)) {
                 let rework = self.steps.entry(own.step).or_default();
-                rework.executions += u64::from(*nth == 2);
+                rework.executions += u64::from(!std::mem::replace(is_known, true));
                 rework.extra += 1;
                 rework.extra_time += u128::from(own.time());
             }

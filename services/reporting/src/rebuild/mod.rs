@@ -27,6 +27,8 @@ use crate::store::rebuilds::{Done, Held};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events that are compared in one transaction.
 const BATCH_EVENTS: usize = 10_000;
+/// How often a replica says that it is still at it; it is relieved after 30 s.
+const HOLD: Duration = Duration::from_secs(10);
 /// Executions whose history is asked for by name.
 const ASKED: usize = 1000;
 /// How often executions that go on while they are rebuilt are read again before others have their turn.
@@ -73,7 +75,11 @@ impl Rebuilder {
             return Ok(false);
         };
         tracing::info!(rebuild = %held.id, "rebuilding reports");
-        let done = self.rebuild(&held).await;
+        let (pool, holder) = (self.pool.clone(), self.id);
+        let done = tokio::select! {
+            done = self.rebuild(&held) => done,
+            never = hold(&pool, held.id, holder) => never,
+        };
         if done.is_err() {
             let given_back = db::patiently(async {
                 let mut conn = db::acquire(&self.pool).await?;
@@ -102,7 +108,12 @@ impl Rebuilder {
             let mut conn = db::acquire(&self.pool).await?;
             store::rebuilds::workflows(&mut conn, held.id, held.scope).await
         });
-        for workflow_id in workflows.await? {
+        let mut workflows = workflows.await?;
+        // Of this one some days have been replaced, and its reports wait for the others.
+        if let Some(begun) = workflows.iter().position(|id| Some(*id) == held.replacing) {
+            workflows.rotate_left(begun);
+        }
+        for workflow_id in workflows {
             self.put_in_place(held, workflow_id).await?;
             fail_point!("rebuild.placed");
         }
@@ -140,8 +151,8 @@ impl Rebuilder {
         .await
     }
 
-    /// Counts the events that reports have not come to yet: the stream may have lost them for good, and if it is
-    /// about to bring them, they count once all the same.
+    /// Counts the events that right reports have not come to yet: the stream may have lost them for good, and if it
+    /// is about to bring them, they count once all the same.
     async fn count_on(
         &self,
         histories: &[ExecutionEvents],
@@ -149,7 +160,10 @@ impl Rebuilder {
     ) -> Result<()> {
         let is_behind = |history: &&ExecutionEvents| {
             let row = rows.get(&execution_report_id(history.execution_id));
-            row.is_some_and(|row| i64::from(row.applied_seq) < history.events.len() as i64)
+            row.is_some_and(|row| {
+                let is_behind = i64::from(row.applied_seq) < history.events.len() as i64;
+                is_behind && anew(history, Some(row)).is_ok_and(|fresh| fresh.is_none())
+            })
         };
         let behind: Vec<_> = histories.iter().filter(is_behind).cloned().collect();
         if behind.is_empty() {
@@ -208,18 +222,28 @@ impl Rebuilder {
                 let mut conn = db::acquire(&self.pool).await?;
                 store::rebuilt::left(&mut conn, held.id, workflow_id, ASKED as i64).await
             });
-            let left = left.await?;
+            let mut left = BTreeSet::from_iter(left.await?);
             if left.is_empty() {
                 return Ok(());
             }
-            let mut histories = self.history.of(BTreeSet::from_iter(left)).await?;
+            let mut histories = self.history.of(left.clone()).await?;
             while let Some(batch) = batch(&mut histories).await? {
+                for history in &batch {
+                    left.remove(&history.execution_id);
+                }
                 let done = Done {
                     placing: Some(workflow_id),
                     ..Done::default()
                 };
                 self.compare(held, batch, done).await?;
             }
+            // They have been purged since: their reports stay as they are.
+            let purged: Vec<Uuid> = left.into_iter().map(execution_report_id).collect();
+            let forgotten = db::patiently(async {
+                let mut conn = db::acquire(&self.pool).await?;
+                store::rebuilt::forget(&mut conn, held.id, &purged).await
+            });
+            forgotten.await?;
         }
         Err(Error::unavailable(
             "REBUILD_OUTRUN",
@@ -233,6 +257,20 @@ impl Rebuilder {
             store::rebuilds::note(&mut conn, held.id, self.id, done).await
         });
         held_on(noted.await?)
+    }
+}
+
+/// Goes on holding a rebuild, however long a step of it takes, as long as this replica lives.
+async fn hold(pool: &PgPool, id: Uuid, holder: Uuid) -> Result<()> {
+    loop {
+        tokio::time::sleep(HOLD).await;
+        let done = async {
+            let mut conn = db::acquire(pool).await?;
+            store::rebuilds::hold(&mut conn, id, holder).await
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(rebuild = %id, %error, "a rebuild may be taken by another replica");
+        }
     }
 }
 
@@ -269,13 +307,12 @@ async fn keep_what_differs(
     for history in histories {
         let id = execution_report_id(history.execution_id);
         let row = rows.get(&id);
-        let known = row.map(|row| row.applied_seq);
-        match anew(history, known) {
-            Ok(Some(fresh)) if row.is_none_or(|row| !says(row, &fresh)) => {
+        match anew(history, row) {
+            Ok(Some(fresh)) => {
                 ledgers.push(fresh);
-                base_seqs.push(known);
+                base_seqs.push(row.map(|row| row.applied_seq));
             }
-            Ok(_) => right.push(id),
+            Ok(None) => right.push(id),
             // One execution must not keep all others from being right.
             Err(error) => {
                 right.push(id);
@@ -290,14 +327,23 @@ async fn keep_what_differs(
     store::rebuilt::keep(conn, rebuild_id, &ledgers, &base_seqs).await
 }
 
-/// The report of an execution, from the events that have been counted; from all, if none was.
-fn anew(history: &ExecutionEvents, known: Option<i32>) -> Result<Option<Ledger>> {
-    let known = known.and_then(|known| usize::try_from(known).ok());
-    let mut counted = history.clone();
-    counted.events.truncate(known.unwrap_or(usize::MAX).max(1));
-    let (ledger, _) =
-        fold(None, vec![&counted], &mut Changes::default()).map_err(Error::internal)?;
-    Ok(ledger)
+/// The report of an execution from its whole history; nothing, if there is one that is right as far as it has come.
+fn anew(history: &ExecutionEvents, row: Option<&Row>) -> Result<Option<Ledger>> {
+    if let Some(row) = row
+        && let Ok(known @ 1..) = usize::try_from(row.applied_seq)
+    {
+        let mut counted = history.clone();
+        counted.events.truncate(known);
+        if ledger(&counted)?.is_some_and(|fresh| says(row, &fresh)) {
+            return Ok(None);
+        }
+    }
+    ledger(history)
+}
+
+fn ledger(history: &ExecutionEvents) -> Result<Option<Ledger>> {
+    let folded = fold(None, vec![history], &mut Changes::default());
+    Ok(folded.map_err(Error::internal)?.0)
 }
 
 fn says(row: &Row, fresh: &Ledger) -> bool {

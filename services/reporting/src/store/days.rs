@@ -145,6 +145,22 @@ pub async fn stale(conn: &mut PgConnection) -> Result<Vec<Stale>> {
     Ok(stale)
 }
 
+/// Whether a rebuild is replacing the workflow of any of them.
+pub async fn any_replaced(conn: &mut PgConnection, stale: &[Stale]) -> Result<bool> {
+    let columns = Columns::of(stale);
+    let any = sqlx::query_scalar!(
+        r#"-- reporting.any_day_replaced
+        select exists (
+            select from reporting.rebuilds r
+            where r.replacing_workflow_id = any($1) and r.finished_at is null
+                and r.replacing_since > clock_timestamp() - interval '10 min') as "any!""#,
+        &columns.workflow_ids
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(any)
+}
+
 /// Leaves those that were marked anew since they were read.
 pub async fn show(conn: &mut PgConnection, stale: &[Stale]) -> Result<()> {
     let columns = Columns::of(stale);

@@ -1,5 +1,5 @@
 //! Rebuilds that were asked for.
-//! Invariant: only the replica that holds one changes it, and it holds it for a while only.
+//! Invariant: only the replica that took one last changes it, and another one may take it as soon as that is silent.
 
 use chassis::Result;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -32,6 +32,8 @@ pub struct Held {
     pub scope: Scope,
     /// The last execution that was read.
     pub after: Option<(DateTime<Utc>, Uuid)>,
+    /// The workflow some of whose days have been replaced.
+    pub replacing: Option<Uuid>,
 }
 
 /// Asks for a rebuild of this id; returns the id of the one that is already under way, if there is one of this scope.
@@ -86,7 +88,8 @@ pub async fn take(conn: &mut PgConnection, holder: Uuid) -> Result<Option<Held>>
             order by held_until, created_at, id
             limit 1
             for no key update skip locked)
-        returning id, workflow_id, first_day, end_day, after_started_at, after_execution_id"#,
+        returning id, workflow_id, first_day, end_day, after_started_at, after_execution_id,
+            replacing_workflow_id"#,
         holder
     )
     .fetch_optional(conn)
@@ -99,6 +102,7 @@ pub async fn take(conn: &mut PgConnection, holder: Uuid) -> Result<Option<Held>>
             end: row.end_day,
         },
         after: row.after_started_at.zip(row.after_execution_id),
+        replacing: row.replacing_workflow_id,
     }))
 }
 
@@ -115,22 +119,35 @@ pub struct Done {
     pub is_finished: bool,
 }
 
-/// Notes what was done and goes on holding it. Returns whether it is still held.
+/// Goes on holding it.
+pub async fn hold(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Result<()> {
+    sqlx::query!(
+        r#"-- reporting.hold_rebuild
+        update reporting.rebuilds set held_until = clock_timestamp() + interval '30 s'
+        where id = $1 and holder = $2"#,
+        id,
+        holder
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes what was done. Returns whether it is still held.
 pub async fn note(conn: &mut PgConnection, id: Uuid, holder: Uuid, done: &Done) -> Result<bool> {
     let (after_started_at, after_execution_id) = done.after.unzip();
     let noted = sqlx::query!(
         r#"-- reporting.note_rebuild
         update reporting.rebuilds
-        set held_until = clock_timestamp() + interval '30 s',
-            after_started_at = coalesce($3, after_started_at),
+        set after_started_at = coalesce($3, after_started_at),
             after_execution_id = coalesce($4, after_execution_id),
             executions = executions + $5, events = events + $6,
             changed_executions = changed_executions + $7, changed_figures = changed_figures + $8,
             finished_at = case when $9 then clock_timestamp() end,
-            replacing_since = case when replacing_workflow_id is distinct from $10 then clock_timestamp()
-                else replacing_since end,
-            replacing_workflow_id = $10
-        where id = $1 and holder = $2 and held_until > clock_timestamp() and finished_at is null"#,
+            replacing_since = case when $10::uuid is not null and $10 is distinct from replacing_workflow_id
+                then clock_timestamp() else replacing_since end,
+            replacing_workflow_id = case when not $9 then coalesce($10, replacing_workflow_id) end
+        where id = $1 and holder = $2 and finished_at is null"#,
         id,
         holder,
         after_started_at,
@@ -178,7 +195,7 @@ pub async fn walk_again(conn: &mut PgConnection, id: Uuid, holder: Uuid) -> Resu
     let begun = sqlx::query!(
         r#"-- reporting.walk_again
         update reporting.rebuilds set after_started_at = null, after_execution_id = null
-        where id = $1 and holder = $2 and held_until > clock_timestamp()"#,
+        where id = $1 and holder = $2"#,
         id,
         holder
     )

@@ -16,6 +16,9 @@ use crate::projection::execution::ExecutionMetrics;
 use crate::projection::fold::Ledger;
 use crate::projection::period::midnight;
 
+/// Reports that are read by one statement: no statement may take long.
+const READ: i64 = 20_000;
+
 /// Keeps reports that differ from the stored ones, whose seqs are given beside them.
 pub async fn keep(
     conn: &mut PgConnection,
@@ -199,30 +202,43 @@ pub async fn for_each_of_day(
     day: NaiveDate,
     mut take: impl FnMut(Ledger) -> Result<()>,
 ) -> Result<()> {
-    let mut rows = sqlx::query!(
-        r#"-- reporting.read_ledgers_of_day
-        select id, execution_id, period_start, period_end, coalesce(applied_seq, 0) as "applied_seq!",
-            metrics as "metrics: Json<ExecutionMetrics>"
-        from reporting.workflow_reports
-        where workflow_id = $1 and period_start >= $2 and period_start < $3 and report_type = 'execution'"#,
-        workflow_id,
-        midnight(day),
-        midnight(day.succ_opt().unwrap_or(day))
-    )
-    .fetch(conn);
-    while let Some(row) = rows.next().await {
-        let row = row?;
-        take(Ledger {
-            id: row.id,
+    let mut after = (midnight(day), Uuid::nil());
+    loop {
+        let mut rows = sqlx::query!(
+            r#"-- reporting.read_ledgers_of_day
+            select id, execution_id, period_start, period_end, coalesce(applied_seq, 0) as "applied_seq!",
+                metrics as "metrics: Json<ExecutionMetrics>"
+            from reporting.workflow_reports
+            where workflow_id = $1 and period_start >= $2 and period_start < $3 and report_type = 'execution'
+                and (period_start, id) > ($2, $4)
+            order by period_start, id
+            limit $5"#,
             workflow_id,
-            execution_id: row.execution_id.unwrap_or_default(),
-            started_at: row.period_start,
-            completed_at: row.period_end,
-            applied_seq: row.applied_seq,
-            metrics: row.metrics.0,
-        })?;
+            after.0,
+            midnight(day.succ_opt().unwrap_or(day)),
+            after.1,
+            READ
+        )
+        .fetch(&mut *conn);
+        let mut read = 0;
+        while let Some(row) = rows.next().await {
+            let row = row?;
+            read += 1;
+            after = (row.period_start, row.id);
+            take(Ledger {
+                id: row.id,
+                workflow_id,
+                execution_id: row.execution_id.unwrap_or_default(),
+                started_at: row.period_start,
+                completed_at: row.period_end,
+                applied_seq: row.applied_seq,
+                metrics: row.metrics.0,
+            })?;
+        }
+        if read < READ {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// How far the report of an execution is counted.

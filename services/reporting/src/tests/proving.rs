@@ -12,7 +12,7 @@ use super::archive::Archive;
 use super::samples::{deliveries, instant, part, simple, some};
 use crate::projection::period::execution_report_id;
 use crate::rebuild::Rebuilder;
-use crate::store::rebuilds::{self, Progress, Scope};
+use crate::store::rebuilds::{self, Done, Progress, Scope};
 use crate::verify::{Verified, Verifier};
 
 /// Everything that readers can see.
@@ -211,11 +211,21 @@ async fn a_rebuild_counts_what_the_stream_counts_and_no_more() {
 
 #[tokio::test]
 async fn what_the_stream_has_lost_is_counted_by_a_rebuild() {
-    let histories = [simple(1, 5), simple(2, 7)];
-    let (fixture, _) = counted(&[part(&histories[0], 0, 2), histories[1].clone()]).await;
+    let histories = [simple(1, 5), simple(2, 7), simple(3, 9)];
+    let known = [
+        part(&histories[0], 0, 2),
+        histories[1].clone(),
+        part(&histories[2], 0, 2),
+    ];
+    let (fixture, _) = counted(&known).await;
+    // As if it were over: nothing can be counted on with that.
+    let spoil = "update reporting.workflow_reports set period_end = now() where id = $1";
+    let spoiled = execution_report_id(histories[2].execution_id);
+    fixture.run(spoil, &[spoiled]).await;
     let archive = Archive::of(&histories);
     rebuild(&fixture, &archive, Scope::default()).await;
     fixture.check(&histories).await;
+    assert_eq!(fixture.parked().await, 0);
     for verified in verify_all(&fixture, &archive).await {
         assert_eq!(
             (verified.differences, verified.uncounted_events),
@@ -255,6 +265,69 @@ async fn an_interrupted_rebuild_goes_on_with_another_replica() {
     let progress = rebuilds::progress(&mut conn, id).await.unwrap().unwrap();
     assert_eq!(progress.executions, 4);
     assert!(progress.finished_at.is_some());
+}
+
+/// Reports of a workflow some of whose days are replaced wait, whoever goes on, until another one has its turn.
+#[tokio::test]
+async fn whose_days_are_being_replaced_is_known_to_whoever_goes_on() {
+    let fixture = Fixture::new().await;
+    let mut conn = fixture.pool.acquire().await.unwrap();
+    let id = Uuid::now_v7();
+    rebuilds::ask(&mut conn, id, Scope::default(), "somebody")
+        .await
+        .unwrap();
+    let [one, other] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    let since = "select replacing_since::text from reporting.rebuilds";
+    let mut before: Option<String> = None;
+    for (placing, replacing, is_new) in [
+        (None, None, false),
+        (Some(one), Some(one), true),
+        (None, Some(one), false),
+        (Some(one), Some(one), false),
+        (Some(other), Some(other), true),
+    ] {
+        let free = "update reporting.rebuilds set held_until = '-infinity'";
+        fixture.run(free, &[]).await;
+        let holder = Uuid::now_v7();
+        rebuilds::take(&mut conn, holder).await.unwrap().unwrap();
+        let done = Done {
+            placing,
+            ..Done::default()
+        };
+        assert!(rebuilds::note(&mut conn, id, holder, &done).await.unwrap());
+        fixture.run(free, &[]).await;
+        let held = rebuilds::take(&mut conn, Uuid::now_v7()).await.unwrap();
+        assert_eq!(held.unwrap().replacing, replacing);
+        assert!(!rebuilds::note(&mut conn, id, holder, &done).await.unwrap());
+        let after: Option<String> = sqlx::query_scalar(since)
+            .fetch_one(&fixture.owner)
+            .await
+            .unwrap();
+        assert_eq!(after != before, is_new, "{placing:?}");
+        before = after;
+    }
+}
+
+/// It was to be replaced, has gone on since, and was purged then.
+#[tokio::test]
+async fn purged_executions_do_not_keep_a_rebuild_from_its_end() {
+    let histories = [simple(1, 5), simple(2, 7)];
+    let (fixture, _) = counted(&histories).await;
+    let mut conn = fixture.pool.acquire().await.unwrap();
+    let id = Uuid::now_v7();
+    rebuilds::ask(&mut conn, id, Scope::default(), "somebody")
+        .await
+        .unwrap();
+    let keep = "insert into reporting.rebuilt_ledgers (rebuild_id, id, workflow_id, execution_id, metrics, \
+        started_at, applied_seq, base_seq) select $1, id, workflow_id, execution_id, metrics, period_start, 1, 1 \
+        from reporting.workflow_reports where execution_id = $2";
+    fixture.run(keep, &[id, histories[0].execution_id]).await;
+    let archive = Archive::of(&histories[1..]);
+    let mut rebuilder = Rebuilder::new(fixture.pool.clone(), archive.history().await);
+    assert!(rebuilder.step().await.unwrap());
+    let progress = rebuilds::progress(&mut conn, id).await.unwrap().unwrap();
+    assert!(progress.finished_at.is_some());
+    assert_eq!(progress.changed_executions, 0);
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ async fn rows_wait_while_the_database_refuses_and_are_then_counted() {
     let row = stream.send(std::slice::from_ref(&history)).await;
     // Long enough in the queue to have been tried.
     fixture
-        .until("select count(*) from pg_stat_activity where query like '%insert_missing_day%'")
+        .until("select count(*) from pg_stat_activity where query ilike 'rollback%'")
         .await;
     fixture
         .run("alter table reporting.away rename to figures", &[])

@@ -38,7 +38,11 @@ fn completed(run: &Run, is_meant: impl Fn(&Log) -> bool) -> BTreeMap<(Uuid, Stri
 
 fn is_taken_over(log: &Log) -> bool {
     let message = log.message.as_deref().unwrap_or_default();
-    message.contains("taken over from execution")
+    assert_eq!(
+        log.taken_over,
+        message.contains("taken over from execution")
+    );
+    log.taken_over
 }
 
 proptest! {

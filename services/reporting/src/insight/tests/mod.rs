@@ -320,6 +320,29 @@ fn branches_side_by_side_make_no_moves_between_each_other() {
 }
 
 #[test]
+fn rework_that_was_taken_over_was_done_elsewhere() {
+    let copied = |activation| StepFinished {
+        taken_over: true,
+        ..done(1, activation, (0, 0), &[1])
+    };
+    let only_copies = vec![copied(1), copied(2)];
+    let more = vec![copied(1), copied(2), done(1, 3, (0, 4), &[])];
+    let found = find(
+        None,
+        [
+            execution(1, only_copies, Some(1)),
+            execution(2, more, Some(4)),
+        ],
+    );
+    let [(step, rework)] = &found.reworked[..] else {
+        panic!("one step: {:?}", found.reworked);
+    };
+    assert_eq!(*step, id(1));
+    assert_eq!((rework.executions, rework.extra), (1, 1));
+    assert_eq!(rework.extra_time, u128::from(seconds(4)));
+}
+
+#[test]
 fn what_is_done_for_each_item_is_no_rework() {
     let each = json!({ "items": "list", "step": "2" });
     let current = map_with(&[(1, each), (2, json!({})), (3, json!({}))], &[(1, 3)]);
