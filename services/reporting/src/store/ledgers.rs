@@ -26,12 +26,13 @@ pub async fn lock(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Row>> {
     let rows = sqlx::query_as!(
         Row,
         r#"-- reporting.lock_ledgers
-        select id, workflow_id, period_start, period_end, applied_seq as "applied_seq!",
-            metrics::text as "metrics!"
-        from reporting.workflow_reports
-        where id = any($1)
-        order by id
-        for no key update"#,
+        select r.id, r.workflow_id, r.period_start, r.period_end, r.applied_seq as "applied_seq!",
+            r.metrics::text as "metrics!"
+        from (select id from unnest($1::uuid[]) as wanted (id) order by id) wanted
+        -- Each by its key: of a table that has just begun to grow the planner would walk all.
+        cross join lateral (
+            select * from reporting.workflow_reports where id = wanted.id
+            for no key update) r"#,
         ids
     )
     .fetch_all(conn)
